@@ -139,6 +139,13 @@ impl ProjectId {
     }
 }
 
+impl OwnerId {
+    /// The owner of a project whose configuration names none.
+    pub fn local() -> Self {
+        Self("local".to_owned())
+    }
+}
+
 impl RuleId {
     /// A rule id written in our own source. Falls back to `core/bad-rule-id` rather than panic;
     /// the test of each rule list proves that the fallback is never used.
