@@ -1,0 +1,101 @@
+//! What this machine has and lacks for building and testing.
+
+use crate::{Outcome, cargo::root};
+use std::path::PathBuf;
+use std::process::Command;
+
+/// One thing that is needed.
+pub(crate) struct Need {
+    /// What it is.
+    pub name: &'static str,
+    /// The Debian package that brings it; none when it is installed some other way.
+    pub package: Option<&'static str>,
+    /// What it is for.
+    pub purpose: &'static str,
+    /// Whether it is there.
+    pub found: fn() -> bool,
+}
+
+/// Everything that building and testing needs beyond cargo.
+pub(crate) const NEEDS: [Need; 7] = [
+    Need {
+        name: "C compiler",
+        package: Some("build-essential"),
+        purpose: "aws-lc and SQLite are C",
+        found: || works("cc", &["--version"]),
+    },
+    Need {
+        name: "python3",
+        package: Some("python3"),
+        purpose: "the helpdesk example and the client tests",
+        found: || std::path::Path::new("/usr/bin/python3").exists(),
+    },
+    Need {
+        name: "python3 venv",
+        package: Some("python3-venv"),
+        purpose: "an environment for the client tests",
+        found: || works("/usr/bin/python3", &["-c", "import venv, ensurepip"]),
+    },
+    Need {
+        name: "curl",
+        package: Some("curl"),
+        purpose: "the commands of the documentation are run as written",
+        found: || works("curl", &["--version"]),
+    },
+    Need {
+        name: "chromium",
+        package: Some("chromium"),
+        purpose: "the console in a real browser",
+        found: || works("chromium", &["--version"]),
+    },
+    Need {
+        name: "chromedriver",
+        package: Some("chromium-driver"),
+        purpose: "drives that browser over plain HTTP",
+        found: || works("chromedriver", &["--version"]),
+    },
+    Need {
+        name: "python packages of the tests",
+        package: None,
+        purpose: "openai (client), xllamacpp (a real llama.cpp server), gguf (a tiny model)",
+        found: || venv().join(".complete").exists(),
+    },
+];
+
+/// The Python environment of the tests.
+pub(crate) fn venv() -> PathBuf {
+    root().join("target/test-venv")
+}
+
+/// Whether a program starts and succeeds.
+pub(crate) fn works(program: &str, arguments: &[&str]) -> bool {
+    Command::new(program)
+        .args(arguments)
+        .output()
+        .is_ok_and(|o| o.status.success())
+}
+
+/// Prints the table; an error when something is missing.
+pub(crate) fn run() -> Outcome {
+    let mut missing = Vec::new();
+    for need in &NEEDS {
+        let found = (need.found)();
+        println!(
+            "{:8} {:30} {}",
+            if found { "ok" } else { "MISSING" },
+            need.name,
+            need.purpose
+        );
+        if !found {
+            missing.push(need.name);
+        }
+    }
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(format!(
+            "missing: {}\nhelp: cargo xtask setup",
+            missing.join(", ")
+        ))
+    }
+}

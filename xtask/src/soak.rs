@@ -1,0 +1,27 @@
+//! Long runs that `test` only holds a short version of.
+
+use crate::Outcome;
+use crate::cargo::{root, visibly};
+use std::process::Command;
+
+/// Runs one by name.
+pub(crate) fn run(name: &str) -> Outcome {
+    match name {
+        "crash" => visibly(
+            Command::new("cargo")
+                .current_dir(root())
+                .args([
+                    "test",
+                    "--release",
+                    "-p",
+                    "ringfence-e2e",
+                    "--",
+                    "crash",
+                    "--nocapture",
+                ])
+                .env("RINGFENCE_BIN", crate::test::release_binary()?)
+                .env("RINGFENCE_CRASH_ROUNDS", "50"),
+        ),
+        _ => Err(format!("unknown soak {name}; known: crash")),
+    }
+}
