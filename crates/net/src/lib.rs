@@ -1,1 +1,23 @@
-//! (under construction)
+//! Sockets and framing: everything that listens, connects or cuts a byte stream into frames.
+//!
+//! [`tls`] keeps a local certificate authority, [`listen`] serves HTTP/1.1 with a limit on each
+//! thing a client can make us hold, [`client`] talks to one configured address and nowhere else,
+//! [`sse`] and [`ndjson`] cut streams into frames without losing a byte, [`body`] has the one body
+//! type that all of it speaks.
+//!
+//! It knows no route, key or policy: that is the business of the gateway and of the server.
+//! INVARIANT: no task is detached. A connection lives in the `JoinSet` of its listener, and an
+//! upstream connection is driven by the response body that reads from it, so dropping the body
+//! closes the socket.
+#![forbid(unsafe_code)]
+
+pub mod body;
+pub mod client;
+pub mod error;
+pub mod listen;
+pub mod ndjson;
+pub mod sse;
+pub mod tls;
+
+pub use body::Body;
+pub use error::NetError;
