@@ -1,0 +1,56 @@
+//! Personal data with a structure that can be checked: cards, bank accounts, addresses, numbers.
+//!
+//! Names and places are not here: they need a model, these need arithmetic. Every recogniser is a
+//! [`Lexer`], so the same decision is taken in a whole text and in a stream. Plain numbers, dates,
+//! identifiers and versions must not match: a checksum, a separator form or a word nearby decides.
+
+mod card;
+mod digits;
+mod email;
+mod iban;
+mod phone;
+
+pub use card::PaymentCards;
+pub use email::Emails;
+pub use iban::Ibans;
+pub use phone::Phones;
+
+use crate::error::DetectError;
+use ringfence_core::detection::Detector;
+
+#[cfg(doc)]
+use crate::lexer::Lexer;
+
+/// All recognisers, in order of precedence.
+pub fn detectors() -> Result<Vec<Box<dyn Detector>>, DetectError> {
+    Ok(vec![
+        Box::new(PaymentCards),
+        Box::new(Ibans),
+        Box::new(Emails),
+        Box::new(Phones::new()?),
+    ])
+}
+
+/// Implements the batch form of a lexer with a bounded match.
+macro_rules! detector {
+    ($type:ty, $id:literal, $label:expr, $bound:expr) => {
+        impl ringfence_core::detection::Detector for $type {
+            fn id(&self) -> &'static str {
+                $id
+            }
+            fn labels(&self) -> &[ringfence_core::detection::Label] {
+                &[$label]
+            }
+            fn bound(&self) -> ringfence_core::detection::Bound {
+                ringfence_core::detection::Bound::Bytes($bound)
+            }
+            fn scan(&self, text: &str, hits: &mut Vec<ringfence_core::detection::Hit>) {
+                crate::lexer::scan_all(self, text, hits);
+            }
+        }
+    };
+}
+pub(crate) use detector;
+
+#[cfg(test)]
+mod tests;

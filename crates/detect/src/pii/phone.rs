@@ -1,0 +1,422 @@
+//! Telephone numbers: the international form of E.164, and the national forms that are written
+//! with separators. A bare run of digits is a phone number only for Chinese mobiles, and only
+//! beside a word or script that says so; everything else bare is an identifier, a price or a date.
+
+use super::digits::{digit, digit_before, next_digit};
+use crate::error::DetectError;
+use crate::lexer::{End, Found, Lexer, Next, byte_before, char_at, floor_boundary};
+use aho_corasick::AhoCorasick;
+use ringfence_core::detection::Label;
+use ringfence_core::ids::RuleId;
+
+// LIMIT: E.164: 15 digits.
+const DIGITS_MAX: usize = 15;
+const DIGITS_MIN: usize = 8;
+// LIMIT: characters of a candidate, separators and the plus sign included.
+const CHARACTERS_MAX: usize = 40;
+// LIMIT: each of up to three bytes.
+const MATCH_BYTES_MAX: usize = CHARACTERS_MAX * 3;
+// LIMIT: bytes before a number in which a word may vouch for it.
+const CONTEXT_BYTES: usize = 48;
+
+const WORDS_FOR: &[&str] = &[
+    "phone",
+    "tel",
+    "mobile",
+    "cell",
+    "call",
+    "fax",
+    "whatsapp",
+    "sms",
+    "text me",
+    "dial",
+    "ring",
+    "contact",
+    "telefon",
+    "telefono",
+    "telefone",
+    "handy",
+    "movil",
+    "celular",
+    "rufnummer",
+    "numero de",
+    "电话",
+    "手机",
+    "號碼",
+    "號码",
+    "号码",
+    "联系",
+    "致电",
+    "拨打",
+    "打给",
+    "热线",
+    "座机",
+    "传真",
+    "短信",
+    "電話",
+    "携帯",
+    "전화",
+    "телефон",
+    "тел",
+];
+const WORDS_AGAINST: &[&str] = &[
+    "order",
+    "invoice",
+    "订单",
+    "单号",
+    "编号",
+    "流水",
+    "快递",
+    "运单",
+    "redacted:phone",
+    "serial",
+    "isbn",
+];
+
+/// Country codes of one, two and three digits, as ITU-T assigns them.
+fn country_code(digits: &[u8]) -> bool {
+    match *digits {
+        [1 | 7, ..] => true,
+        [2, 0 | 7, ..] => true,
+        [2, 1, 1 | 2 | 3 | 6 | 8, ..] => true,
+        [2, 2..=6 | 9, ..] => true,
+        [3, 0 | 1 | 2 | 3 | 4 | 6 | 9, ..] => true,
+        [3, 5 | 7 | 8, ..] => true,
+        [4, 0 | 1 | 3..=9, ..] => true,
+        [4, 2, 0 | 1 | 3, ..] => true,
+        [5, 1..=8, ..] => true,
+        [5, 0 | 9, ..] => true,
+        [6, 0..=6, ..] => true,
+        [6, 7..=9, ..] => true,
+        [8, 1 | 2 | 4 | 6, ..] => true,
+        [8, 5 | 8, ..] => true,
+        [8, 0, 0 | 8, ..] => true,
+        [9, 0..=5 | 8, ..] => true,
+        [9, 6 | 7 | 9, ..] => true,
+        _ => false,
+    }
+}
+
+/// A group of digits, the separator in front of it and the offset after it.
+#[derive(Clone, Copy, Debug)]
+struct Group {
+    separator: Option<char>,
+    digits: usize,
+    end: usize,
+}
+
+/// What stands at a candidate.
+#[derive(Debug, Default)]
+struct Number {
+    plus: bool,
+    parenthesis: bool,
+    digits: Vec<u8>,
+    groups: Vec<Group>,
+    /// The run reached the end of the text seen so far.
+    open: bool,
+    /// The character after the run glues it to a word.
+    glued: bool,
+}
+
+impl Number {
+    fn read(text: &str, at: usize) -> Self {
+        let mut number = Self {
+            open: true,
+            ..Self::default()
+        };
+        let mut offset = at;
+        let mut separator: Option<char> = None;
+        let mut last_digit = false;
+        for (index, c) in text.get(at..).unwrap_or_default().chars().enumerate() {
+            offset += c.len_utf8();
+            if index >= CHARACTERS_MAX {
+                number.open = false;
+                break;
+            }
+            if let Some(value) = digit(c) {
+                number.digits.push(value);
+                match number.groups.last_mut() {
+                    Some(group) if last_digit => {
+                        group.digits += 1;
+                        group.end = offset;
+                    }
+                    _ => number.groups.push(Group {
+                        separator,
+                        digits: 1,
+                        end: offset,
+                    }),
+                }
+                separator = None;
+                last_digit = true;
+                continue;
+            }
+            let lead = index == 0 && matches!(c, '+' | '(');
+            // "+1 (415) 555" and "(0)20": brackets may stand beside a space.
+            let fits = match c {
+                ' ' | '-' | '.' | '/' | '\u{a0}' | '\u{2011}' => {
+                    separator.is_none() || separator == Some(')')
+                }
+                '(' => matches!(separator, None | Some(' ' | '-')) && !number.parenthesis,
+                ')' => number.parenthesis && last_digit,
+                _ => false,
+            };
+            if !lead && (!fits || (number.digits.is_empty() && c != '(')) {
+                number.open = false;
+                number.glued =
+                    last_digit && (c.is_ascii_alphanumeric() || matches!(c, '_' | '@' | '%'));
+                break;
+            }
+            number.plus |= lead && c == '+';
+            number.parenthesis |= c == '(';
+            separator = if lead && c == '+' { None } else { Some(c) };
+            last_digit = false;
+        }
+        number
+    }
+
+    /// Lengths of the first groups.
+    fn shape(&self) -> Vec<usize> {
+        self.groups.iter().map(|g| g.digits).collect()
+    }
+
+    fn separators_are(&self, groups: usize, allowed: &[char]) -> bool {
+        self.groups
+            .iter()
+            .take(groups)
+            .skip(1)
+            .all(|g| g.separator.is_some_and(|s| allowed.contains(&s)))
+    }
+
+    /// Whether a further group hangs on with something tighter than a space: a longer identifier.
+    fn hangs_on(&self, groups: usize) -> bool {
+        match self.groups.get(groups) {
+            Some(next) => !matches!(next.separator, Some(' ' | '(' | '\u{a0}')),
+            None => self.glued,
+        }
+    }
+
+    fn end_of(&self, groups: usize) -> Option<usize> {
+        groups
+            .checked_sub(1)
+            .and_then(|i| self.groups.get(i))
+            .map(|g| g.end)
+    }
+
+    /// E.164: the most groups that stay within the digits allowed.
+    fn international(&self, skip_zeros: usize) -> Option<usize> {
+        if !country_code(self.digits.get(skip_zeros..)?) {
+            return None;
+        }
+        let mut total = 0;
+        let mut best = None;
+        for (index, group) in self.groups.iter().enumerate() {
+            total += group.digits;
+            let significant = total.saturating_sub(skip_zeros);
+            if significant > DIGITS_MAX {
+                break;
+            }
+            if significant >= DIGITS_MIN {
+                best = Some(index + 1);
+            }
+        }
+        // A lone group that runs past the limit or into letters is not a number anybody dials.
+        best.filter(|&groups| groups < self.groups.len() || !self.glued)
+    }
+
+    /// 1[3-9]x xxxx xxxx, with or without separators, with or without 86 in front.
+    fn chinese_mobile(&self) -> Option<(usize, bool)> {
+        let offset =
+            usize::from(self.digits.starts_with(&[8, 6]) && self.shape().first() == Some(&2));
+        let digits = self.digits.get(offset * 2..)?;
+        let plausible = matches!(digits, [1, 3..=9, ..]);
+        let shape = self.shape();
+        let (groups, separated) = match shape.get(offset..)? {
+            [11, ..] => (offset + 1, offset > 0),
+            [3, 4, 4, ..] => (offset + 3, true),
+            _ => return None,
+        };
+        let fits = plausible && self.separators_are(groups, &['-', ' ', '\u{a0}']);
+        (fits && !self.hangs_on(groups)).then_some((groups, separated))
+    }
+
+    /// North American: 3-3-4, perhaps after a 1.
+    fn north_american(&self) -> Option<(usize, bool)> {
+        let shape = self.shape();
+        let (skip, groups) = match *shape.as_slice() {
+            [1, 3, 3, 4, ..] if self.digits.first() == Some(&1) => (1, 4),
+            [3, 3, 4, ..] => (0, 3),
+            [3, 7, ..] if self.parenthesis => (0, 2),
+            _ => return None,
+        };
+        let area = self.digits.get(skip..skip + 3)?;
+        let exchange = self.digits.get(skip + 3)?;
+        let plausible = matches!(area, [2..=9, ..]) && *exchange >= 2;
+        let tight = self.parenthesis || self.separators_are(groups, &['-', '.']);
+        (plausible && !self.hangs_on(groups)).then_some((groups, tight))
+    }
+
+    /// A trunk zero, an area code and separators: most of Europe and Asia.
+    fn trunk_zero(&self) -> Option<(usize, bool)> {
+        if !matches!(self.digits.as_slice(), [0, 1..=9, ..]) || self.looks_like_date() {
+            return None;
+        }
+        let mut total = 0;
+        let mut best = None;
+        for (index, group) in self.groups.iter().enumerate() {
+            total += group.digits;
+            if total > 12 || (index > 0 && group.digits < 2) {
+                break;
+            }
+            if index > 0 && total >= 9 {
+                best = Some(index + 1);
+            }
+        }
+        let groups = best?;
+        let tight = self.separators_are(groups, &['-', '/', ')', '('])
+            && self.shape().get(1).is_some_and(|d| *d >= 4);
+        let fits = self.separators_are(groups, &['-', ' ', '/', ')', '(', '\u{a0}', '\u{2011}']);
+        (fits && !self.hangs_on(groups)).then_some((groups, tight))
+    }
+
+    fn looks_like_date(&self) -> bool {
+        matches!(self.shape().as_slice(), [2, 2, 4 | 2, ..] | [4, 2, 2, ..])
+            && self.separators_are(3, &['-', '/', '.'])
+    }
+}
+
+/// The recogniser of telephone numbers.
+#[derive(Clone, Debug)]
+pub struct Phones {
+    words_for: AhoCorasick,
+    words_against: AhoCorasick,
+}
+
+enum Verdict {
+    Phone(usize, u32),
+    Not,
+    Unknown,
+}
+
+impl Phones {
+    /// Builds the table of context words.
+    pub fn new() -> Result<Self, DetectError> {
+        let build = |words: &[&str]| {
+            AhoCorasick::builder()
+                .ascii_case_insensitive(true)
+                .build(words)
+                .map_err(|e| DetectError::Rule {
+                    rule: "detect/phone".to_owned(),
+                    reason: e.to_string(),
+                })
+        };
+        Ok(Self {
+            words_for: build(WORDS_FOR)?,
+            words_against: build(WORDS_AGAINST)?,
+        })
+    }
+
+    fn context<'t>(text: &'t str, at: usize) -> &'t str {
+        let from = floor_boundary(text, at.saturating_sub(CONTEXT_BYTES));
+        text.get(from..at).unwrap_or_default()
+    }
+
+    fn vouched(&self, text: &str, at: usize) -> bool {
+        let context = Self::context(text, at);
+        !self.words_against.is_match(context) && self.words_for.is_match(context)
+    }
+
+    fn decide(&self, text: &str, at: usize, end: End) -> Verdict {
+        let number = Number::read(text, at);
+        if number.open && end == End::Open {
+            return Verdict::Unknown;
+        }
+        let zeros = if number.plus {
+            Some(0)
+        } else {
+            (number.digits.starts_with(&[0, 0])).then_some(2)
+        };
+        if let Some(zeros) = zeros {
+            let tight = number.plus || self.vouched(text, at);
+            return match number
+                .international(zeros)
+                .and_then(|groups| number.end_of(groups))
+            {
+                Some(stop) if tight => Verdict::Phone(stop, 1000),
+                _ => Verdict::Not,
+            };
+        }
+        if let Some((groups, separated)) = number.chinese_mobile() {
+            let context = Self::context(text, at);
+            let beside_chinese = context.chars().next_back().is_some_and(|c| !c.is_ascii())
+                && !self.words_against.is_match(context);
+            if let Some(stop) = number.end_of(groups)
+                && (separated || beside_chinese || self.vouched(text, at))
+            {
+                return Verdict::Phone(stop, 900);
+            }
+        }
+        for form in [number.north_american(), number.trunk_zero()]
+            .into_iter()
+            .flatten()
+        {
+            if let (groups, tight) = form
+                && let Some(stop) = number.end_of(groups)
+                && (tight || self.vouched(text, at))
+            {
+                return Verdict::Phone(stop, 800);
+            }
+        }
+        Verdict::Not
+    }
+}
+
+/// Whether a number may begin at `at`, seen from what stands before it.
+fn may_begin(text: &str, at: usize) -> bool {
+    !digit_before(text, at)
+        && !byte_before(text, at)
+            .is_some_and(|b| b.is_ascii_alphanumeric() || b"._-/#$+%@&".contains(&b))
+        && !text
+            .get(..at)
+            .is_some_and(|t| t.ends_with(['\u{20ac}', '\u{a3}', '\u{a5}', '\u{ffe5}']))
+}
+
+/// The next place where a number could begin: a digit, a plus or a bracket.
+fn next_start(text: &str, from: usize) -> Option<usize> {
+    let digit = next_digit(text, from);
+    let until = digit.unwrap_or(text.len());
+    let lead = text.get(from..until)?.find(['+', '(']).map(|i| from + i);
+    lead.or(digit)
+}
+
+impl Lexer for Phones {
+    fn label(&self) -> Label {
+        Label::Phone
+    }
+
+    fn left_context(&self) -> usize {
+        CONTEXT_BYTES
+    }
+
+    fn next(&self, text: &str, from: usize, end: End) -> Next {
+        let mut at = from;
+        while let Some(start) = next_start(text, at) {
+            if may_begin(text, start) {
+                match self.decide(text, start, end) {
+                    Verdict::Phone(stop, score) => {
+                        return Next::Hit(Found {
+                            rule: RuleId::of("detect/phone"),
+                            span: start..stop,
+                            score,
+                        });
+                    }
+                    Verdict::Unknown => return Next::ClearTo(start),
+                    Verdict::Not => {}
+                }
+            }
+            at = start + char_at(text, start).map_or(1, char::len_utf8);
+        }
+        Next::ClearTo(text.len())
+    }
+}
+
+super::detector!(Phones, "detect/phone", Label::Phone, MATCH_BYTES_MAX);

@@ -1,0 +1,153 @@
+//! Reads `rules/secrets.toml` into rule cards and compiled rules.
+
+use crate::error::DetectError;
+use crate::pattern::{Alphabet, Pattern};
+use ringfence_core::ids::RuleId;
+use ringfence_core::rule::{Matcher, RuleCard, RuleTests};
+use ringfence_core::severity::Severity;
+use serde::Deserialize;
+
+const FILE: &str = "rules/secrets.toml";
+const TEXT: &str = include_str!("../../rules/secrets.toml");
+
+/// Checks beyond form and entropy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Checksum {
+    /// Six base-62 digits of a CRC-32 at the end.
+    Crc32Base62,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    defaults: Defaults,
+    rule: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Defaults {
+    why: String,
+    impact: String,
+    fix: String,
+    mitigation: String,
+    severity: Severity,
+    authors: Vec<String>,
+    source: String,
+    licence: String,
+    tags: Vec<String>,
+    since: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    id: String,
+    provider: String,
+    title: String,
+    keywords: Vec<String>,
+    pattern: String,
+    #[serde(default)]
+    lead: usize,
+    #[serde(default)]
+    stream: bool,
+    #[serde(default)]
+    extend: usize,
+    entropy_tenths_min: Option<u32>,
+    severity: Option<Severity>,
+    checksum: Option<Checksum>,
+    #[serde(default)]
+    generic: bool,
+    must_match: Vec<String>,
+    must_not_match: Vec<String>,
+}
+
+/// One compiled rule.
+#[derive(Clone, Debug)]
+pub(crate) struct SecretRule {
+    pub(crate) card: RuleCard,
+    pub(crate) provider: String,
+    pub(crate) keywords: Vec<String>,
+    pub(crate) pattern: Pattern,
+    pub(crate) lead: usize,
+    pub(crate) stream: bool,
+    pub(crate) extend: usize,
+    pub(crate) entropy_tenths_min: u32,
+    pub(crate) checksum: Option<Checksum>,
+    pub(crate) generic: bool,
+}
+
+impl SecretRule {
+    /// Bytes of the longest match.
+    pub(crate) fn bytes_max(&self) -> usize {
+        self.pattern.bytes_max + self.extend
+    }
+}
+
+/// All rules, in the order of the file: earlier ones win a tie.
+pub(crate) fn load() -> Result<Vec<SecretRule>, DetectError> {
+    let file: File = toml::from_str(TEXT).map_err(|e| DetectError::RuleFile {
+        file: FILE.to_owned(),
+        reason: e.to_string(),
+    })?;
+    let File { defaults, rule } = file;
+    rule.into_iter()
+        .map(|entry| compile(entry, &defaults))
+        .collect()
+}
+
+fn compile(entry: Entry, defaults: &Defaults) -> Result<SecretRule, DetectError> {
+    let refuse = |reason: &str| DetectError::Rule {
+        rule: entry.id.clone(),
+        reason: reason.to_owned(),
+    };
+    let id: RuleId = entry
+        .id
+        .parse()
+        .map_err(|_| refuse("the id is not well formed"))?;
+    let pattern = Pattern::new(&entry.id, &entry.pattern, Alphabet::Ascii)?;
+    if entry.keywords.is_empty() {
+        return Err(refuse("it has no keyword"));
+    }
+    let card = RuleCard {
+        id,
+        title: entry.title,
+        why: defaults.why.clone(),
+        impact: defaults.impact.clone(),
+        fix: defaults.fix.clone(),
+        mitigation: defaults.mitigation.clone(),
+        severity: entry.severity.unwrap_or(defaults.severity),
+        matcher: Matcher::Regex {
+            pattern: entry.pattern,
+            keywords: entry.keywords.clone(),
+            entropy_tenths_min: entry.entropy_tenths_min,
+        },
+        tests: RuleTests {
+            must_match: entry.must_match,
+            must_not_match: entry.must_not_match,
+        },
+        authors: defaults.authors.clone(),
+        source: defaults.source.clone(),
+        licence: defaults.licence.clone(),
+        tags: defaults.tags.clone(),
+        since: defaults.since.clone(),
+    }
+    .checked()
+    .map_err(|e| DetectError::Rule {
+        rule: entry.id.clone(),
+        reason: e.to_string(),
+    })?;
+    Ok(SecretRule {
+        card,
+        provider: entry.provider,
+        keywords: entry.keywords,
+        pattern,
+        lead: entry.lead,
+        stream: entry.stream,
+        extend: entry.extend,
+        entropy_tenths_min: entry.entropy_tenths_min.unwrap_or(0),
+        checksum: entry.checksum,
+        generic: entry.generic,
+    })
+}
