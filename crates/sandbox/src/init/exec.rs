@@ -1,0 +1,144 @@
+//! Starting one program.
+
+use crate::zygote::wire::Failure;
+use ringfence_core::isolation::{ExecRequest, Program};
+use ringfence_sys::process;
+use ringfence_sys::spawn::{self, Executable};
+use std::ffi::CString;
+use std::io::{self, Read, Write, pipe};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Where programs are looked for when the environment has no `PATH`.
+const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+struct Prepared<'a> {
+    candidates: Vec<CString>,
+    binary: Option<BorrowedFd<'a>>,
+    argv: Vec<CString>,
+    envp: Vec<CString>,
+}
+
+/// Forks and execs; the pid once the exec has succeeded. All memory is allocated before the fork.
+pub(super) fn start(
+    request: &ExecRequest,
+    stdio: &[OwnedFd; 3],
+    binary: BorrowedFd<'_>,
+) -> Result<i32, Failure> {
+    let prepared = prepare(request, binary)?;
+    let (mut report, mut said) = pipe().map_err(|e| Failure::new("pipe", &e))?;
+    match spawn::fork().map_err(|e| Failure::new("fork", &e))? {
+        None => {
+            let (step, error) = become_program(&prepared, request, stdio);
+            let code = error.raw_os_error().unwrap_or(0);
+            let mut message = vec![step];
+            message.extend(code.to_ne_bytes());
+            drop(said.write_all(&message));
+            spawn::exit_now(127)
+        }
+        Some(pid) => {
+            drop(said);
+            let mut message = Vec::new();
+            report
+                .read_to_end(&mut message)
+                .map_err(|e| Failure::new("exec", &e))?;
+            match message.split_first() {
+                None => Ok(pid),
+                Some((step, code)) => {
+                    spawn::wait_for(pid).map_err(|e| Failure::new("wait", &e))?;
+                    let code = code.try_into().map_or(0, i32::from_ne_bytes);
+                    let error = io::Error::from_raw_os_error(code);
+                    Err(Failure::new(step_name(*step), &error))
+                }
+            }
+        }
+    }
+}
+
+const STEP_STREAMS: u8 = 1;
+const STEP_DIRECTORY: u8 = 2;
+const STEP_EXEC: u8 = 3;
+
+fn step_name(step: u8) -> &'static str {
+    match step {
+        STEP_STREAMS => "standard streams",
+        STEP_DIRECTORY => "working directory",
+        _ => "exec",
+    }
+}
+
+fn become_program(
+    prepared: &Prepared<'_>,
+    request: &ExecRequest,
+    stdio: &[OwnedFd; 3],
+) -> (u8, io::Error) {
+    let [stdin, stdout, stderr] = stdio;
+    let streams = process::new_session()
+        .and_then(|()| spawn::set_stdio([stdin.as_fd(), stdout.as_fd(), stderr.as_fd()]))
+        .and_then(|()| spawn::close_on_exec_from(3));
+    if let Err(error) = streams {
+        return (STEP_STREAMS, error);
+    }
+    if let Err(error) = std::env::set_current_dir(&request.workdir) {
+        return (STEP_DIRECTORY, error);
+    }
+    spawn::default_signals();
+    if let Some(binary) = prepared.binary {
+        let error = spawn::exec(Executable::Fd(binary), &prepared.argv, &prepared.envp);
+        return (STEP_EXEC, error);
+    }
+    let mut worst = io::Error::from_raw_os_error(2);
+    for path in &prepared.candidates {
+        let error = spawn::exec(Executable::Path(path), &prepared.argv, &prepared.envp);
+        // As a shell does: a file that is there but cannot be run is better news than none.
+        if error.kind() != io::ErrorKind::NotFound {
+            worst = error;
+        }
+    }
+    (STEP_EXEC, worst)
+}
+
+fn prepare<'a>(request: &ExecRequest, binary: BorrowedFd<'a>) -> Result<Prepared<'a>, Failure> {
+    let (name, argv, binary) = match &request.program {
+        Program::Command(argv) => (
+            argv.first().cloned().unwrap_or_default(),
+            argv.clone(),
+            None,
+        ),
+        Program::Ringfence(args) => {
+            let argv = std::iter::once("ringfence".to_owned()).chain(args.iter().cloned());
+            (String::new(), argv.collect(), Some(binary))
+        }
+    };
+    let path = request
+        .env
+        .iter()
+        .find(|(k, _)| k == "PATH")
+        .map_or(DEFAULT_PATH, |(_, v)| v);
+    let candidates = if name.contains('/') {
+        vec![text(&name)?]
+    } else {
+        path.split(':')
+            .filter(|directory| directory.starts_with('/'))
+            .map(|directory| text(&format!("{directory}/{name}")))
+            .collect::<Result<_, _>>()?
+    };
+    Ok(Prepared {
+        candidates,
+        binary,
+        argv: argv.iter().map(|a| text(a)).collect::<Result<_, _>>()?,
+        envp: request
+            .env
+            .iter()
+            .map(|(key, value)| text(&format!("{key}={value}")))
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+fn text(text: &str) -> Result<CString, Failure> {
+    CString::new(text).map_err(|_| {
+        Failure::new(
+            "exec",
+            &io::Error::other("an argument or variable holds a NUL"),
+        )
+    })
+}

@@ -1,0 +1,1 @@
+//! From start to end: handles, doors, freezing, owners that vanish, and nothing left behind.

@@ -1,0 +1,194 @@
+//! Namespaces: their names, who is mapped in them, and small waits.
+//!
+//! Entering them is [`crate::spawn::clone_namespaces`]; this file only reads and writes what
+//! describes them.
+//! INVARIANT: an id map written here holds exactly one id, so no second user exists inside.
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::fs::Timespec;
+use std::fs;
+use std::io;
+use std::os::fd::BorrowedFd;
+
+/// The namespace kinds that a process has under `/proc/PID/ns`.
+pub const KINDS: [&str; 7] = ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"];
+
+/// The identity of one namespace of a process, such as `net:[4026531840]`.
+pub fn identity(process: &str, kind: &str) -> io::Result<String> {
+    let link = fs::read_link(format!("/proc/{process}/ns/{kind}"))?;
+    Ok(link.to_string_lossy().into_owned())
+}
+
+/// Maps root inside to one user and one group outside, and forbids `setgroups`.
+pub fn map_single(pid: i32, uid: u32, gid: u32) -> io::Result<()> {
+    fs::write(format!("/proc/{pid}/setgroups"), "deny")?;
+    fs::write(format!("/proc/{pid}/uid_map"), format!("0 {uid} 1"))?;
+    fs::write(format!("/proc/{pid}/gid_map"), format!("0 {gid} 1"))
+}
+
+/// Like [`map_single`] but the id inside is free: for the map of a mount.
+pub fn map_one(pid: i32, inside: (u32, u32), outside: (u32, u32)) -> io::Result<()> {
+    fs::write(format!("/proc/{pid}/setgroups"), "deny")?;
+    fs::write(
+        format!("/proc/{pid}/uid_map"),
+        format!("{} {} 1", inside.0, outside.0),
+    )?;
+    fs::write(
+        format!("/proc/{pid}/gid_map"),
+        format!("{} {} 1", inside.1, outside.1),
+    )
+}
+
+/// Moves this process into a new cgroup namespace rooted at its present cgroups.
+pub fn unshare_cgroup() -> io::Result<()> {
+    // SAFETY: CLONE_NEWCGROUP changes only the view of cgroups, no memory and no descriptor.
+    crate::spawn::check(libc::c_long::from(unsafe {
+        libc::unshare(libc::CLONE_NEWCGROUP)
+    }))
+}
+
+/// Waits until a descriptor is readable or at its end; `None` waits for ever.
+pub fn readable(fd: BorrowedFd<'_>, timeout_ms: Option<i64>) -> io::Result<bool> {
+    let limit = timeout_ms.map(|ms| Timespec {
+        tv_sec: ms / 1000,
+        tv_nsec: (ms % 1000) * 1_000_000,
+    });
+    loop {
+        let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+        match rustix::event::poll(&mut fds, limit.as_ref()) {
+            Ok(n) => return Ok(n > 0),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Waits until one of two descriptors is readable or at its end, or the time is up.
+pub fn readable_of(fds: [BorrowedFd<'_>; 2], timeout_ms: Option<i64>) -> io::Result<[bool; 2]> {
+    let limit = timeout_ms.map(|ms| Timespec {
+        tv_sec: ms / 1000,
+        tv_nsec: (ms % 1000) * 1_000_000,
+    });
+    let mut polled = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+    match rustix::event::poll(&mut polled, limit.as_ref()) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(polled.map(|fd| !fd.revents().is_empty()))
+}
+
+/// What to wait for on a descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// Something to read, or the end.
+    Read,
+    /// Room to write, or nobody who reads.
+    Write,
+}
+
+/// Waits until one of these is ready.
+pub fn wait_any(fds: &[(BorrowedFd<'_>, Interest)]) -> io::Result<()> {
+    let mut polled: Vec<PollFd<'_>> = fds
+        .iter()
+        .map(|(fd, interest)| {
+            let flags = match interest {
+                Interest::Read => PollFlags::IN,
+                Interest::Write => PollFlags::OUT,
+            };
+            PollFd::from_borrowed_fd(*fd, flags)
+        })
+        .collect();
+    match rustix::event::poll(&mut polled, None) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Makes reads and writes return instead of waiting.
+pub fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let flags = rustix::fs::fcntl_getfl(fd)?;
+    Ok(rustix::fs::fcntl_setfl(
+        fd,
+        flags | rustix::fs::OFlags::NONBLOCK,
+    )?)
+}
+
+/// Files made from here on are writable by their owner only.
+pub fn set_umask() {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+}
+
+/// Whether this process is root of its user namespace.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// The user of this process.
+pub fn own_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// The group of this process.
+pub fn own_gid() -> u32 {
+    rustix::process::getegid().as_raw()
+}
+
+/// Gives up supplementary groups.
+pub fn drop_groups() -> io::Result<()> {
+    Ok(rustix::thread::set_thread_groups(&[])?)
+}
+
+/// Becomes root of this user namespace. For a process with one thread.
+pub fn become_root() -> io::Result<()> {
+    use rustix::process::{Gid, Uid};
+    rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)?;
+    Ok(rustix::thread::set_thread_res_uid(
+        Uid::ROOT,
+        Uid::ROOT,
+        Uid::ROOT,
+    )?)
+}
+
+/// Ends a socket conversation in both directions, whoever else holds the socket.
+pub fn hang_up(socket: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::net::shutdown(socket, rustix::net::Shutdown::Both)?)
+}
+
+/// A keyring of its own for this session, so that no key of the host is reachable. A kernel without
+/// keyrings has none to reach.
+pub fn own_session_keyring() -> io::Result<()> {
+    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_long = 1;
+    // SAFETY: a null name asks for an anonymous keyring; nothing is read or written in our memory.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_keyctl,
+            KEYCTL_JOIN_SESSION_KEYRING,
+            std::ptr::null::<libc::c_char>(),
+        )
+    };
+    match crate::spawn::check(result) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => Ok(()),
+        other => other,
+    }
+}
+
+/// Sets the host name of this UTS namespace.
+pub fn set_host_name(name: &str) -> io::Result<()> {
+    // SAFETY: pointer and length describe `name`, which outlives the call.
+    crate::spawn::check(libc::c_long::from(unsafe {
+        libc::sethostname(name.as_ptr().cast(), name.len())
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_namespace_has_an_identity_here() {
+        for kind in KINDS {
+            let name = identity("self", kind).unwrap();
+            assert!(name.starts_with(&format!("{kind}:[")), "{name}");
+        }
+    }
+}
