@@ -14,14 +14,19 @@ use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1::{Builder, Connection};
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::pin::Pin;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
 
 /// LIMIT: octets of a response's status line and headers.
 pub const RESPONSE_HEADER_BYTES_MAX: usize = 32 * 1024;
@@ -165,6 +170,69 @@ pub async fn send_over_fd(
         .headers_mut()
         .insert(HOST, HeaderValue::from_static("localhost"));
     send_over(stream, request, limits).await
+}
+
+/// Sends one request over the Unix socket of another process of this machine.
+pub async fn send_over_unix(
+    path: &Path,
+    mut request: Request<Body>,
+    limits: ClientLimits,
+) -> Result<Response<Body>, NetError> {
+    let stream = within(limits.connect_ms, UnixStream::connect(path))
+        .await
+        .map_err(|reason| NetError::Connect {
+            address: path.display().to_string(),
+            reason,
+        })?;
+    request
+        .headers_mut()
+        .insert(HOST, HeaderValue::from_static("localhost"));
+    send_over(stream, request, limits).await
+}
+
+/// Sends one request over TLS to an address of this machine, trusting one authority and no other.
+/// The name that is verified is the address itself.
+pub async fn send_over_tls(
+    address: SocketAddr,
+    authority_pem: &str,
+    mut request: Request<Body>,
+    limits: ClientLimits,
+) -> Result<Response<Body>, NetError> {
+    let failed = |reason: String| NetError::Connect {
+        address: address.to_string(),
+        reason,
+    };
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(authority_pem.as_bytes()) {
+        let certificate = certificate.map_err(|e| failed(e.to_string()))?;
+        roots.add(certificate).map_err(|e| failed(e.to_string()))?;
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|e| failed(e.to_string()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let stream = within(limits.connect_ms, TcpStream::connect(address))
+        .await
+        .map_err(failed)?;
+    let name = ServerName::IpAddress(address.ip().into());
+    let handshake = TlsConnector::from(Arc::new(config)).connect(name, stream);
+    let stream = within(limits.connect_ms, handshake).await.map_err(failed)?;
+    let host = HeaderValue::from_str(&address.to_string()).map_err(|e| failed(e.to_string()))?;
+    request.headers_mut().insert(HOST, host);
+    send_over(stream, request, limits).await
+}
+
+/// Waits for a connection or a handshake, and says in words why it failed.
+async fn within<T>(
+    limit_ms: u64,
+    step: impl Future<Output = std::io::Result<T>>,
+) -> Result<T, String> {
+    match tokio::time::timeout(Duration::from_millis(limit_ms), step).await {
+        Ok(outcome) => outcome.map_err(|e| e.to_string()),
+        Err(_) => Err(format!("it took longer than {limit_ms} ms")),
+    }
 }
 
 async fn send_over<T>(

@@ -1,0 +1,300 @@
+//! Looks at a request before any engine does: every text of it, whoever wrote it, wherever it
+//! stands.
+//!
+//! It does not know the fields of the protocols one by one. It walks the whole document and asks
+//! only who wrote a text; a field that nobody here has heard of is looked at like what the user
+//! wrote. So a new field cannot become an unguarded one.
+
+use crate::config::GuardConfig;
+use crate::error::GatewayError;
+use crate::guard::{Guard, filter_whole};
+use crate::routes::RouteId;
+use bytes::Bytes;
+use ringfence_core::detection::{Channel, GuardAction, Scan, Step};
+use ringfence_core::ids::RuleId;
+use ringfence_core::json::parse_strict;
+use serde_json::{Map, Value};
+use std::collections::BTreeSet;
+
+/// A request that may go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inbound {
+    /// The octets for the upstream: as they came, unless something was redacted.
+    pub bytes: Bytes,
+    /// The model that is asked for.
+    pub model: Option<String>,
+    /// Rules that spoke without stopping the request.
+    pub tagged: BTreeSet<RuleId>,
+    /// How many spans were redacted.
+    pub redactions: u64,
+    /// Octets of text, for an estimate of tokens.
+    pub text_bytes: u64,
+}
+
+/// A refused request, with what is known of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// Why.
+    pub error: GatewayError,
+    /// In whose text, if the guard stopped it.
+    pub channel: Option<Channel>,
+}
+
+impl From<GatewayError> for Stopped {
+    fn from(error: GatewayError) -> Self {
+        Self {
+            error,
+            channel: None,
+        }
+    }
+}
+
+/// Reads a request strictly and looks at every text in it.
+pub fn examine(
+    route: RouteId,
+    bytes: Bytes,
+    guard: &dyn Guard,
+    config: &GuardConfig,
+) -> Result<Inbound, Stopped> {
+    let malformed = |why: &str| GatewayError::Malformed(why.to_owned());
+    let mut document = parse_strict(&bytes).map_err(|e| GatewayError::Malformed(e.to_string()))?;
+    let Value::Object(request) = &mut document else {
+        return Err(malformed("it is not a JSON object").into());
+    };
+    check_shape(route, request)?;
+    let model = request
+        .get("model")
+        .and_then(Value::as_str)
+        .map(str::to_owned);
+    let mut look = Look {
+        guard,
+        config,
+        tagged: BTreeSet::new(),
+        redactions: 0,
+        text_bytes: 0,
+        changed: false,
+    };
+    for (key, value) in request.iter_mut() {
+        look.names(key, Channel::User)?;
+        match (key.as_str(), value) {
+            ("model", Value::String(name)) => look.text(Channel::User, name, Fixed::Yes)?,
+            ("messages", Value::Array(messages)) => {
+                for message in messages {
+                    look.message(message)?;
+                }
+            }
+            ("images", Value::Array(images)) if !images.is_empty() => look.media("images")?,
+            (key, value) => look.value(top_level(key), value)?,
+        }
+    }
+    let Look {
+        tagged,
+        redactions,
+        text_bytes,
+        changed,
+        ..
+    } = look;
+    let bytes = if changed {
+        let rewritten = serde_json::to_vec(&document);
+        Bytes::from(rewritten.map_err(|_| GatewayError::Internal)?)
+    } else {
+        bytes
+    };
+    Ok(Inbound {
+        bytes,
+        model,
+        tagged,
+        redactions,
+        text_bytes,
+    })
+}
+
+/// What the protocol demands so that gateway and engine read the same thing.
+fn check_shape(route: RouteId, request: &Map<String, Value>) -> Result<(), GatewayError> {
+    let malformed = |why: &str| Err(GatewayError::Malformed(why.to_owned()));
+    let chat = matches!(route, RouteId::OpenAiChat | RouteId::OllamaChat);
+    match request.get("messages") {
+        Some(Value::Array(messages)) if messages.iter().all(Value::is_object) => {}
+        None if !chat => {}
+        _ => return malformed("messages is not a list of objects"),
+    }
+    match request.get("model") {
+        None | Some(Value::String(_)) => {}
+        _ => return malformed("model is not a text"),
+    }
+    match request.get("stream") {
+        None | Some(Value::Bool(_) | Value::Null) => Ok(()),
+        _ => malformed("stream is not true or false"),
+    }
+}
+
+fn top_level(key: &str) -> Channel {
+    match key {
+        "system" | "template" => Channel::System,
+        "tools" | "functions" | "response_format" | "format" => Channel::ToolSchema,
+        "documents" => Channel::Document,
+        _ => Channel::User,
+    }
+}
+
+fn of_role(role: Option<&str>) -> Channel {
+    match role {
+        Some("system" | "developer") => Channel::System,
+        Some("assistant") => Channel::Assistant,
+        Some("tool" | "function" | "ipython") => Channel::ToolResult,
+        _ => Channel::User,
+    }
+}
+
+/// Whether a text may be rewritten.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fixed {
+    Yes,
+    No,
+}
+
+struct Look<'a> {
+    guard: &'a dyn Guard,
+    config: &'a GuardConfig,
+    tagged: BTreeSet<RuleId>,
+    redactions: u64,
+    text_bytes: u64,
+    changed: bool,
+}
+
+impl Look<'_> {
+    fn message(&mut self, message: &mut Value) -> Result<(), Stopped> {
+        let channel = of_role(message.get("role").and_then(Value::as_str));
+        if let Some(Value::Array(parts)) = message.get("content") {
+            self.parts(channel, parts)?;
+        }
+        if message
+            .get("images")
+            .and_then(Value::as_array)
+            .is_some_and(|i| !i.is_empty())
+        {
+            self.media("images")?;
+        }
+        self.value(channel, message)
+    }
+
+    /// Content in parts. An engine joins the texts, so they are looked at joined as well:
+    /// otherwise an attack cut into two parts passes.
+    fn parts(&mut self, channel: Channel, parts: &[Value]) -> Result<(), Stopped> {
+        let mut texts: Vec<&str> = Vec::new();
+        for part in parts {
+            match part.get("type").and_then(Value::as_str) {
+                Some("text" | "input_text" | "output_text" | "refusal") => {
+                    texts.extend(part.get("text").and_then(Value::as_str));
+                }
+                Some("thinking" | "reasoning") => {}
+                _ if part.is_string() => texts.extend(part.as_str()),
+                _ => self.media("a content part that is not text")?,
+            }
+        }
+        if texts.len() > 1 {
+            self.shield(channel, &texts.concat())?;
+            self.shield(channel, &texts.join("\n"))?;
+        }
+        Ok(())
+    }
+
+    fn value(&mut self, channel: Channel, value: &mut Value) -> Result<(), Stopped> {
+        match value {
+            Value::String(text) => self.text(channel, text, Fixed::No),
+            Value::Array(items) => items
+                .iter_mut()
+                .try_for_each(|item| self.value(channel, item)),
+            Value::Object(fields) => {
+                for (key, value) in fields.iter_mut() {
+                    self.names(key, channel)?;
+                    self.value(channel, value)?;
+                }
+                Ok(())
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
+        }
+    }
+
+    /// The name of a field reaches the model too, in a tool's schema for example.
+    fn names(&mut self, key: &str, channel: Channel) -> Result<(), Stopped> {
+        // LIMIT: names up to this length cannot hold an instruction.
+        const SHORT_NAME_BYTES: usize = 16;
+        if key.len() <= SHORT_NAME_BYTES {
+            return Ok(());
+        }
+        self.shield(channel, key)
+    }
+
+    fn text(&mut self, channel: Channel, text: &mut String, fixed: Fixed) -> Result<(), Stopped> {
+        self.text_bytes += text.len() as u64;
+        self.shield(channel, text)?;
+        self.personal(channel, text, fixed)
+    }
+
+    fn shield(&mut self, channel: Channel, text: &str) -> Result<(), Stopped> {
+        let action = match channel {
+            Channel::ToolResult | Channel::ToolSchema | Channel::Document => {
+                self.config.shield_tools
+            }
+            _ => self.config.shield,
+        };
+        if action == GuardAction::Pass {
+            return Ok(());
+        }
+        let stop = |error| {
+            Err(Stopped {
+                error,
+                channel: Some(channel),
+            })
+        };
+        match self.guard.scan(channel, text) {
+            Scan::NotScanned(_) if self.config.unscanned == GuardAction::Pass => Ok(()),
+            Scan::NotScanned(why) => stop(GatewayError::NotScanned(why)),
+            Scan::Scanned(hits) => match hits.into_iter().next() {
+                Some(hit) if action != GuardAction::Tag => {
+                    stop(GatewayError::ShieldBlocked(hit.rule))
+                }
+                Some(hit) => {
+                    self.tagged.insert(hit.rule);
+                    Ok(())
+                }
+                None => Ok(()),
+            },
+        }
+    }
+
+    fn personal(
+        &mut self,
+        channel: Channel,
+        text: &mut String,
+        fixed: Fixed,
+    ) -> Result<(), Stopped> {
+        let action = self.config.pii_inbound;
+        if action == GuardAction::Pass {
+            return Ok(());
+        }
+        let (filtered, hits, step) = filter_whole(self.guard.inbound(), text);
+        if let Step::Block(hit) = step {
+            let error = GatewayError::PiiBlocked(hit.rule);
+            return Err(Stopped {
+                error,
+                channel: Some(channel),
+            });
+        }
+        self.tagged.extend(hits.iter().map(|hit| hit.rule.clone()));
+        if action == GuardAction::Redact && fixed == Fixed::No && filtered != *text {
+            self.redactions += hits.len() as u64;
+            self.changed = true;
+            *text = filtered;
+        }
+        Ok(())
+    }
+
+    fn media(&mut self, what: &str) -> Result<(), Stopped> {
+        match self.config.unscanned {
+            GuardAction::Pass => Ok(()),
+            _ => Err(GatewayError::NotScanned(what.to_owned()).into()),
+        }
+    }
+}
