@@ -174,9 +174,24 @@ fn bindings(all: Tokens<'_>) -> BTreeMap<String, Vec<&'static Shape>> {
     bound
 }
 
-/// Refuses the module if it reads a field that is not there.
+/// Namespaces of built-in functions that allocate what one number asks for: the time limit cannot
+/// stop `numbers.range(0, 1e18)` or `bits.lsh(1, 1e18)`, which would end the process.
+const UNBOUNDED: [&str; 2] = ["numbers", "bits"];
+
+/// Refuses the module if it reads a field that is not there or calls what has no bound.
 pub(crate) fn check(module: &str, text: &str) -> Result<(), PolicyError> {
     let all = tokens(text);
+    let unbounded = all.iter().find_map(|(line, token)| match token {
+        Token::Name(name) => UNBOUNDED.iter().find(|u| *u == name).map(|u| (*line, *u)),
+        _ => None,
+    });
+    if let Some((line, namespace)) = unbounded {
+        return Err(PolicyError::Unbounded {
+            module: module.to_owned(),
+            line,
+            namespace,
+        });
+    }
     let bound = bindings(&all);
     for (at, (line, token)) in all.iter().enumerate() {
         let Token::Name(variable) = token else {
@@ -271,6 +286,22 @@ mod tests {
         for body in cases {
             assert_eq!(refused(body), None, "{body}");
         }
+    }
+
+    #[test]
+    fn functions_that_allocate_what_a_number_asks_for_are_refused() {
+        for body in [
+            "x := numbers.range(0, 1e18)",
+            "x := bits.lsh(1, 1e18)",
+            "numbers[\"range\"]",
+        ] {
+            let refused = check("m", body).err().unwrap();
+            assert!(
+                matches!(refused, PolicyError::Unbounded { line: 1, .. }),
+                "{body}"
+            );
+        }
+        assert_eq!(check("m", "x := \"numbers.range\" # bits.lsh"), Ok(()));
     }
 
     /// Every field of the real document is known here, and every known field is in the document.

@@ -49,6 +49,16 @@ pub enum PolicyError {
         /// The fields that stand there.
         known: Vec<&'static str>,
     },
+    /// A module calls a function whose memory no limit bounds.
+    #[error("policy {module} uses `{namespace}`, which has no bound")]
+    Unbounded {
+        /// Name of the module.
+        module: String,
+        /// 1-based line.
+        line: u32,
+        /// The namespace of the function.
+        namespace: &'static str,
+    },
     /// More modules than the limit, or two of one name.
     #[error("policy {module} cannot be added: {reason}")]
     Modules {
@@ -67,13 +77,16 @@ impl Explain for PolicyError {
             Self::NoDenial { .. } => "admit/policy-no-denial",
             Self::Reserved { .. } => "admit/policy-reserved",
             Self::UnknownInput { .. } => "admit/policy-unknown-input",
+            Self::Unbounded { .. } => "admit/policy-unbounded",
             Self::Modules { .. } => "admit/policy-modules",
         })
     }
 
     fn place(&self) -> Option<String> {
         match self {
-            Self::UnknownInput { module, line, .. } => Some(format!("{module}:{line}")),
+            Self::UnknownInput { module, line, .. } | Self::Unbounded { module, line, .. } => {
+                Some(format!("{module}:{line}"))
+            }
             Self::Rego { module, .. }
             | Self::Package { module, .. }
             | Self::NoDenial { module }
@@ -92,6 +105,9 @@ impl Explain for PolicyError {
                 Some("a misspelt rule would let everything pass without a word".to_owned())
             }
             Self::Reserved { .. } => Some("a policy file may only add denials".to_owned()),
+            Self::Unbounded { .. } => {
+                Some("one call can ask for more memory than there is".to_owned())
+            }
             Self::UnknownInput { .. } => {
                 Some("an unknown field is undefined, and the rule would never fire".to_owned())
             }
@@ -107,6 +123,7 @@ impl Explain for PolicyError {
                 format!("remove `{rule}`, and say what is refused with `deny contains msg if`")
             }
             Self::UnknownInput { known, .. } => format!("the fields are: {}", known.join(", ")),
+            Self::Unbounded { .. } => "count over input.findings instead".to_owned(),
             Self::Modules { .. } => "merge or rename the policy files".to_owned(),
         })
     }

@@ -10,6 +10,7 @@ use regorus::{Engine, Value};
 use ringfence_core::verdict::Decision;
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 /// LIMIT: milliseconds for one rule; a policy that needs longer denies. One decision evaluates
@@ -120,10 +121,10 @@ impl Gate {
         }
         let document = input.document(&self.config).to_string();
         let document = Value::from_json_str(&document).map_err(|e| e.to_string())?;
-        let mut answer = run(&self.own, &document)?;
+        let mut answer = guarded(&self.own, &document)?;
         if let Some(joined) = &self.joined {
             // A policy file may only tighten: the own answer stays, theirs is added.
-            let theirs = run(joined, &document)?;
+            let theirs = guarded(joined, &document)?;
             answer.verdict = stricter(answer.verdict, theirs.verdict);
             answer.deny.extend(theirs.deny);
             answer.incomplete.extend(theirs.incomplete);
@@ -188,6 +189,13 @@ fn add_extra(engine: &mut Engine, modules: &[(String, String)]) -> Result<(), Po
         check::check(module, text)?;
     }
     Ok(())
+}
+
+/// A panic inside the interpreter is a denial like any other failure; `run` works on a clone, so
+/// that nothing half-changed is left behind.
+fn guarded(engine: &Engine, document: &Value) -> Result<Answer, String> {
+    std::panic::catch_unwind(AssertUnwindSafe(|| run(engine, document)))
+        .unwrap_or_else(|_| Err("the interpreter broke off".to_owned()))
 }
 
 fn run(engine: &Engine, document: &Value) -> Result<Answer, String> {
