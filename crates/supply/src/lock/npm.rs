@@ -6,7 +6,7 @@ use crate::component::{Component, Ecosystem};
 use crate::error::SupplyError;
 use ringfence_core::json::parse_strict;
 use serde_json::{Map, Value};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 pub(super) fn parse(path: &str, text: &str) -> Result<LockFile, SupplyError> {
     let document = parse_strict(text.as_bytes()).map_err(|e| SupplyError::LockSyntax {
@@ -39,9 +39,45 @@ pub(super) fn parse(path: &str, text: &str) -> Result<LockFile, SupplyError> {
             _ => file.skip(line, "not-an-object"),
         }
     }
+    if version.and_then(Value::as_u64) == Some(2) {
+        only_for_old_npm(&mut file, document.get("dependencies"));
+    }
     file.components.sort_by_key(|c| c.line);
     file.not_understood.sort_by_key(|n| n.line);
     Ok(file)
+}
+
+/// Version 2 lists everything twice: npm 7 and later install `packages`, npm 6 `dependencies`. What
+/// stands only in the second list would be installed by an old npm and looked up by nobody.
+fn only_for_old_npm(file: &mut LockFile, dependencies: Option<&Value>) {
+    let known: HashSet<(String, String)> = file
+        .components
+        .iter()
+        .map(|c| (c.name.clone(), c.version.clone()))
+        .collect();
+    let mut hidden = 0_usize;
+    let mut open: Vec<&Value> = dependencies.into_iter().collect();
+    while let Some(next) = open.pop() {
+        let Value::Object(level) = next else { continue };
+        for (name, entry) in level {
+            open.extend(entry.get("dependencies"));
+            let version = entry
+                .get("version")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
+            // `npm:real@1.0.0` is an alias; any other scheme is no version to compare.
+            let aliased = version
+                .strip_prefix("npm:")
+                .and_then(|v| v.rsplit_once('@'));
+            let (name, version) = aliased.unwrap_or((name, version));
+            let compared = aliased.is_some() || !version.contains(':');
+            let pair = (name.to_owned(), version.to_owned());
+            hidden += usize::from(compared && !known.contains(&pair));
+        }
+    }
+    for _ in 0..hidden {
+        file.skip(1, "only-for-old-npm");
+    }
 }
 
 fn add(file: &mut LockFile, place: &str, entry: &Map<String, Value>, line: u32) {

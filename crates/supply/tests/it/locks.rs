@@ -158,6 +158,22 @@ fn package_lock_reads_nested_places_scopes_aliases_and_links() {
     assert_eq!(skips(&file), [(12, "no-version"), (13, "not-an-object")]);
 }
 
+#[test]
+fn what_only_an_old_npm_would_install_is_counted() {
+    let lock = |version: u32| {
+        let text = format!(
+            r#"{{"lockfileVersion": {version},
+            "packages": {{"node_modules/a": {{"version": "1.0.0"}}, "node_modules/al": {{"name": "real", "version": "2.0.0"}}}},
+            "dependencies": {{"a": {{"version": "1.0.0", "dependencies": {{"ghost": {{"version": "6.6.6"}}}}}},
+                "al": {{"version": "npm:real@2.0.0"}}, "local": {{"version": "file:packages/local"}}, "z": {{"version": "file:z", "dependencies": 7}}}}}}"#
+        );
+        parse("package-lock.json", text.as_bytes()).unwrap()
+    };
+    assert_eq!(skips(&lock(2)), [(1, "only-for-old-npm")]);
+    // Nothing reads `dependencies` of version 3.
+    assert_eq!(skips(&lock(3)), []);
+}
+
 fn reason(path: &str, text: &str) -> String {
     parse(path, text.as_bytes())
         .err()
