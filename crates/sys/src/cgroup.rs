@@ -308,7 +308,7 @@ fn settle(mut holds: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
             tv_nsec: i64::try_from(wait_us * 1000).unwrap_or(1_000_000),
         };
         // The kernel offers nothing to wait on here (version 1 has no events file), so this polls.
-        drop(rustix::event::poll(&mut [], Some(&pause)));
+        rustix::event::poll(&mut [], Some(&pause))?;
         waited_us += wait_us;
         wait_us = (wait_us * 2).min(5_000);
     }

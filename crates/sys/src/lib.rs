@@ -1,7 +1,7 @@
 //! What the kernel offers, made safe to call.
 //!
 //! This is the only crate with `unsafe`: the system calls that no safe crate wraps (clone3,
-//! mount_setattr, execveat, …), one operation to a block, each with the reason why it is sound.
+//! `mount_setattr`, `execveat`, …), one operation to a block, each with the reason why it is sound.
 //! It decides nothing: no policy, no default limit, no message to a person. What a sandbox is made
 //! of is decided in the `sandbox` crate; this crate only knows how to ask the kernel for it.
 //!

@@ -1,6 +1,6 @@
 //! Detached mounts: made, restricted, then attached where they belong.
 //!
-//! Only the new mount interface (open_tree, fsopen, mount_setattr, move_mount), because it works
+//! Only the new mount interface (`open_tree`, `fsopen`, `mount_setattr`, `move_mount`), because it works
 //! on descriptors: what is attached is what was opened, whatever a path means by then.
 //! INVARIANT: every tree that leaves [`Tree::open`] is `nosuid` and `nodev`.
 
@@ -127,7 +127,7 @@ fn set_attributes(
         attr_set: set,
         attr_clr: 0,
         propagation: 0,
-        userns_fd: user_namespace.map_or(0, |fd| fd.as_raw_fd() as u64),
+        userns_fd: user_namespace.map_or(0, |fd| u64::from(fd.as_raw_fd().cast_unsigned())),
     };
     // SAFETY: `attributes` is a valid mount_attr of the size given; the path is an empty
     // NUL-terminated text, which AT_EMPTY_PATH turns into the descriptor itself.
@@ -160,7 +160,7 @@ pub fn place(root: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::openat2(
         root,
         relative,
-        OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW,
+        OFlags::PATH | OFlags::CLOEXEC,
         Mode::empty(),
         ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
     )?)

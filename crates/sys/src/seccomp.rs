@@ -109,14 +109,10 @@ fn refusals() -> io::Result<Rules> {
     rules.insert(libc::SYS_clone, flagged(0, &table::NAMESPACE_FLAGS)?);
     rules.insert(libc::SYS_unshare, flagged(0, &table::NAMESPACE_FLAGS)?);
     // Injecting keystrokes into a terminal that a person also uses; line disciplines load modules.
-    let terminal = [
-        libc::TIOCSTI as u64,
-        libc::TIOCLINUX as u64,
-        table::TIOCSETD,
-    ]
-    .into_iter()
-    .map(|request| all(vec![when(1, SeccompCmpOp::Eq, request)?]))
-    .collect::<io::Result<_>>()?;
+    let terminal = [libc::TIOCSTI, libc::TIOCLINUX, table::TIOCSETD]
+        .into_iter()
+        .map(|request| all(vec![when(1, SeccompCmpOp::Eq, request)?]))
+        .collect::<io::Result<_>>()?;
     rules.insert(libc::SYS_ioctl, terminal);
     let kind = |kind: i32| {
         when(

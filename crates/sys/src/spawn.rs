@@ -66,7 +66,7 @@ pub fn clone_namespaces(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Resul
         tls: 0,
         set_tid: 0,
         set_tid_size: 0,
-        cgroup: cgroup.map_or(0, |fd| fd.as_raw_fd() as u64),
+        cgroup: cgroup.map_or(0, |fd| u64::from(fd.as_raw_fd().cast_unsigned())),
     };
     // SAFETY: `args` is a valid clone_args of the size given and outlives the call; without
     // CLONE_VM the child has its own copy of all memory, and there is no second thread whose locks
@@ -88,10 +88,8 @@ fn finish_fork(pid: libc::c_long, pidfd: RawFd) -> io::Result<Forked> {
         pid => {
             // SAFETY: the kernel has just made this descriptor for us and nobody else owns it.
             let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-            Ok(Forked::Parent {
-                pid: pid as i32,
-                pidfd,
-            })
+            let pid = i32::try_from(pid).map_err(io::Error::other)?;
+            Ok(Forked::Parent { pid, pidfd })
         }
     }
 }
@@ -164,7 +162,7 @@ fn pointers(texts: &[CString]) -> Vec<*const libc::c_char> {
 /// Takes standard input away as a descriptor above 2 and puts `/dev/null` in its place, so that no
 /// later child inherits it by accident.
 pub fn take_standard_input() -> io::Result<OwnedFd> {
-    let taken = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3)?;
+    let taken = rustix::io::fcntl_dupfd_cloexec(io::stdin(), 3)?;
     let null = rustix::io::fcntl_dupfd_cloexec(std::fs::File::open("/dev/null")?, 3)?;
     // SAFETY: dup2 has no memory effect; descriptor 0 belongs to the process as a whole and its
     // old meaning has just been kept in `taken`.

@@ -88,10 +88,11 @@ impl Hierarchy {
         // controllers down (cgroup-v2.rst, "No Internal Process Constraint"), so groups are made
         // beside it unless it is the root.
         for (_, version, base) in &mut found.controllers {
-            if *version == Version::Two && base.join("cgroup.type").exists() {
-                if let Some(parent) = base.parent() {
-                    *base = parent.to_path_buf();
-                }
+            if *version == Version::Two
+                && base.join("cgroup.type").exists()
+                && let Some(parent) = base.parent()
+            {
+                *base = parent.to_path_buf();
             }
         }
         Ok(found)
@@ -141,7 +142,7 @@ impl Hierarchy {
     }
 }
 
-/// One line of mountinfo (proc_pid_mountinfo(5)).
+/// One line of mountinfo (`proc_pid_mountinfo(5)`).
 struct Mounted<'a> {
     root: &'a str,
     place: &'a str,
@@ -172,6 +173,9 @@ impl<'a> Mounted<'a> {
             .strip_prefix(self.root)
             .unwrap_or(Path::new(""));
         let below = below.strip_prefix("/").unwrap_or(below);
+        if below.as_os_str().is_empty() {
+            return PathBuf::from(self.place);
+        }
         Path::new(self.place).join(below)
     }
 }
