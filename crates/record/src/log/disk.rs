@@ -1,0 +1,174 @@
+//! The files of the log as the log sees them: one flat directory, handed in.
+//!
+//! Everything that can be lost in a power cut goes through this trait, so that a simulated disk can
+//! lose it on purpose.
+
+use crate::error::RecordError;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// A directory of files.
+pub trait Disk: Send + Sync {
+    /// The names in the directory, in any order.
+    fn names(&self) -> io::Result<Vec<String>>;
+    /// Opens a file to read and write, made if `create` says so.
+    fn open(&self, name: &str, create: bool) -> io::Result<Box<dyn DiskFile>>;
+    /// Puts a file in place of another at once.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Removes a file.
+    fn remove(&self, name: &str) -> io::Result<()>;
+    /// Forces names made, renamed and removed to disk.
+    fn sync_names(&self) -> io::Result<()>;
+}
+
+/// An open file. Offsets are explicit: there is no position to get wrong after an error.
+pub trait DiskFile: Send {
+    /// Octets in the file.
+    fn length(&self) -> io::Result<u64>;
+    /// Reads at most the buffer's length; 0 at the end.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Writes all octets, or fails having written some of them.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Cuts the file.
+    fn truncate(&self, length: u64) -> io::Result<()>;
+    /// Forces the content to disk (fdatasync).
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// A directory of the real file system.
+#[derive(Clone, Debug)]
+pub struct RealDisk {
+    directory: PathBuf,
+    writable: bool,
+}
+
+impl RealDisk {
+    /// For the recorder.
+    pub fn writable(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            directory: directory.into(),
+            writable: true,
+        }
+    }
+
+    /// For a verifier, which changes nothing.
+    pub fn read_only(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            directory: directory.into(),
+            writable: false,
+        }
+    }
+}
+
+impl Disk for RealDisk {
+    fn names(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.directory)? {
+            names.push(entry?.file_name().to_string_lossy().into_owned());
+        }
+        Ok(names)
+    }
+
+    fn open(&self, name: &str, create: bool) -> io::Result<Box<dyn DiskFile>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(self.writable)
+            .create(create && self.writable)
+            .truncate(false)
+            .mode(0o600)
+            .open(self.directory.join(name))?;
+        Ok(Box::new(RealFile(file)))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.directory.join(from), self.directory.join(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.directory.join(name))
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        sync_directory(&self.directory)
+    }
+}
+
+/// Forces the names in a directory to disk.
+pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+struct RealFile(File);
+
+impl DiskFile for RealFile {
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_at(buffer, offset)
+    }
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        self.0.set_len(length)
+    }
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}
+
+/// Reads up to the buffer's length and says how much there was.
+pub(crate) fn read_up_to(file: &dyn DiskFile, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while done < buffer.len() {
+        match file.read_at(&mut buffer[done..], offset + done as u64) {
+            Ok(0) => break,
+            Ok(n) => done += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(done)
+}
+
+/// Reads a whole file of at most `limit` octets; `None` when there is none.
+pub(crate) fn read_whole(
+    disk: &dyn Disk,
+    name: &str,
+    limit: u64,
+) -> Result<Option<Vec<u8>>, RecordError> {
+    let file = match disk.open(name, false) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(RecordError::io("open", name, e)),
+    };
+    let length = file
+        .length()
+        .map_err(|e| RecordError::io("measure", name, e))?;
+    if length > limit {
+        return Err(RecordError::corrupt(
+            name,
+            limit,
+            "longer than such a file can be",
+        ));
+    }
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+    let read = read_up_to(&*file, &mut bytes, 0).map_err(|e| RecordError::io("read", name, e))?;
+    bytes.truncate(read);
+    Ok(Some(bytes))
+}
+
+/// Replaces a small file so that a crash leaves either the old or the new one, whole.
+pub(crate) fn replace(disk: &dyn Disk, name: &str, bytes: &[u8]) -> Result<(), RecordError> {
+    let fail = |e| RecordError::io("replace", name, e);
+    let temporary = format!("{name}.tmp");
+    let file = disk.open(&temporary, true).map_err(fail)?;
+    file.truncate(0).map_err(fail)?;
+    file.write_at(bytes, 0).map_err(fail)?;
+    file.sync().map_err(fail)?;
+    disk.rename(&temporary, name).map_err(fail)?;
+    disk.sync_names().map_err(fail)
+}

@@ -1,0 +1,231 @@
+//! The log with its keys, in this process: what the recorder role serves, and what a command uses
+//! while no server runs.
+
+use crate::error::{RecordError, explain};
+use crate::keys::{Keys, private_directory};
+use crate::log::disk::{RealDisk, sync_directory};
+use crate::log::ledger::{Gap, GapReason};
+use crate::log::{Done, Log, LogOptions, LogState, Operation, Recovery};
+use crate::proof::Proof;
+use crate::protocol::{Purpose, SEALED_BYTES_MAX};
+use ringfence_core::error::Explained;
+use ringfence_core::leaf::Leaf;
+use ringfence_core::ports::{BoxFuture, Clock, Entropy, LeafSink, LeafSlot, Receipt};
+use ringfence_core::secret::Secret;
+use ringfence_crypto::aead;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The log, its keys and the lock that keeps others away.
+pub struct Recorder {
+    log: Log,
+    secrets: aead::Key,
+    entropy: Arc<dyn Entropy>,
+    recovery: Recovery,
+    _lock: File,
+}
+
+impl Recorder {
+    /// Opens `<dir>/log` with `<dir>/keys`, or makes both at the first opening.
+    pub fn open(
+        directory: &Path,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, RecordError> {
+        private_directory(directory)?;
+        let lock = lock(directory)?;
+        let logs = directory.join("log");
+        let log_exists = logs.join("vkey").exists() || logs.join("state").exists();
+        let keys = Keys::open(&directory.join("keys"), log_exists, &*entropy)?;
+        private_directory(&logs)?;
+        sync_directory(directory).map_err(|e| RecordError::io("force to disk", "record", e))?;
+        let disk = Arc::new(RealDisk::writable(logs));
+        let (log, recovery) = Log::open(disk, keys.log, clock, LogOptions::default())?;
+        Ok(Self {
+            log,
+            secrets: keys.secrets,
+            entropy,
+            recovery,
+            _lock: lock,
+        })
+    }
+
+    /// What opening found and did.
+    pub fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+
+    /// Appends a leaf; returns after fdatasync.
+    pub fn append(&mut self, leaf: Leaf) -> Result<Receipt, RecordError> {
+        self.log.append(leaf)
+    }
+
+    /// Carries out many operations with one fdatasync.
+    pub fn commit(
+        &mut self,
+        operations: Vec<Operation>,
+    ) -> Result<Vec<Result<Done, RecordError>>, RecordError> {
+        self.log.commit(operations)
+    }
+
+    /// Seals a value for a purpose.
+    pub fn seal(&self, purpose: Purpose, value: &[u8]) -> Result<Vec<u8>, RecordError> {
+        if value.len() > SEALED_BYTES_MAX {
+            let limit = SEALED_BYTES_MAX as u64;
+            return Err(RecordError::TooMany {
+                what: "octets to seal",
+                limit,
+            });
+        }
+        Ok(aead::seal(
+            &self.secrets,
+            &*self.entropy,
+            purpose.aad().as_bytes(),
+            value,
+        )?)
+    }
+
+    /// Opens a value that was sealed for this purpose.
+    pub fn unseal(&self, purpose: Purpose, sealed: &[u8]) -> Result<Secret<Vec<u8>>, RecordError> {
+        Ok(aead::open(&self.secrets, purpose.aad().as_bytes(), sealed)?)
+    }
+
+    /// The log in numbers.
+    pub fn state(&self) -> LogState {
+        self.log.state()
+    }
+
+    /// Leaves from an index on; see [`Log::read`] for the limits.
+    pub fn read(&self, from: u64, count: u32) -> Result<Vec<(u64, Leaf)>, RecordError> {
+        self.log.read(from, count)
+    }
+
+    /// A proof that a leaf is in the log.
+    pub fn prove(&mut self, index: u64) -> Result<Proof, RecordError> {
+        self.log.prove(index)
+    }
+
+    /// Signs and publishes the present size and root.
+    pub fn checkpoint(&mut self) -> Result<String, RecordError> {
+        self.log.checkpoint()
+    }
+
+    /// Whether the log must be opened again before it can go on.
+    pub fn is_poisoned(&self) -> bool {
+        self.log.is_poisoned()
+    }
+
+    /// Sequence blocks that are open, as gaps that would close them.
+    pub(crate) fn open_blocks(&self, reason: GapReason) -> Vec<Gap> {
+        self.log.open_blocks(reason)
+    }
+
+    /// Counts what is open as unaccounted for, and signs a last checkpoint.
+    pub fn close(mut self) -> Result<(), RecordError> {
+        self.log.close_open_blocks(GapReason::Gone)?;
+        self.log.checkpoint().map(drop)
+    }
+}
+
+fn lock(directory: &Path) -> Result<File, RecordError> {
+    let path = directory.join("lock");
+    let fail = |e| RecordError::io("lock", path.display().to_string(), e);
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(fail)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(RecordError::Busy(directory.display().to_string())),
+        Err(TryLockError::Error(e)) => Err(fail(e)),
+    }
+}
+
+/// A recorder of this process as the port that stages write to. Each call forces to disk while it
+/// is polled: for commands, not for a server.
+pub struct LocalSink(Arc<Mutex<Recorder>>);
+
+impl LocalSink {
+    /// Takes the recorder in.
+    pub fn new(recorder: Recorder) -> Self {
+        Self(Arc::new(Mutex::new(recorder)))
+    }
+
+    /// Does something with the recorder.
+    pub fn with<T>(&self, act: impl FnOnce(&mut Recorder) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl LeafSink for LocalSink {
+    fn append(&self, leaf: Leaf) -> BoxFuture<'_, Result<Receipt, Explained>> {
+        Box::pin(async move { self.with(|r| r.append(leaf)).map_err(explain) })
+    }
+
+    fn offer(&self) -> Result<Box<dyn LeafSlot>, Explained> {
+        // One number of a block for each slot; the rest is given back at once.
+        let first = self
+            .with(|r| {
+                let done = r.commit(vec![Operation::Reserve])?.pop();
+                let Some(Ok(Done::Reserved { first, count })) = done else {
+                    return Err(RecordError::Poisoned);
+                };
+                let gap = Gap {
+                    first: first + 1,
+                    count: count - 1,
+                    reason: GapReason::Unused,
+                };
+                r.commit(vec![Operation::Close(gap)])?;
+                Ok(first)
+            })
+            .map_err(explain)?;
+        Ok(Box::new(LocalSlot {
+            recorder: Arc::clone(&self.0),
+            sequence: first,
+            settled: false,
+        }))
+    }
+}
+
+struct LocalSlot {
+    recorder: Arc<Mutex<Recorder>>,
+    sequence: u64,
+    settled: bool,
+}
+
+impl LocalSlot {
+    fn commit(&mut self, operation: Operation) {
+        let mut recorder = self.recorder.lock().unwrap_or_else(PoisonError::into_inner);
+        // A failure leaves the number open, and the next opening counts it as unaccounted for.
+        drop(recorder.commit(vec![operation]));
+    }
+}
+
+impl LeafSlot for LocalSlot {
+    fn sequence(&self) -> u64 {
+        self.sequence
+    }
+    fn settle(mut self: Box<Self>, leaf: Leaf) {
+        self.settled = true;
+        let sequence = self.sequence;
+        self.commit(Operation::Settle { sequence, leaf });
+    }
+}
+
+impl Drop for LocalSlot {
+    fn drop(&mut self) {
+        if !self.settled {
+            let gap = Gap {
+                first: self.sequence,
+                count: 1,
+                reason: GapReason::Dropped,
+            };
+            self.commit(Operation::Close(gap));
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! The log through its public doors, on a real and on a simulated disk.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failed expectation ends a test, in its helpers too"
+)]
+
+mod crash;
+mod limits;
+mod role;
+mod sim;
+mod support;
+mod tamper;
