@@ -97,7 +97,7 @@ mod tests {
                 label: Label::Email,
             },
         ];
-        let codes: BTreeSet<_> = all.iter().map(|e| e.code()).collect();
+        let codes: BTreeSet<_> = all.iter().map(Explain::code).collect();
         assert_eq!(codes.len(), all.len());
         assert!(all.iter().all(|e| e.help().is_some()));
     }

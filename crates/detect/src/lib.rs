@@ -1,13 +1,38 @@
-//! Detection: pure, synchronous, without input or output.
+//! Detection: what is hidden, planted or personal in a text. Pure, synchronous, no input or output.
+//!
+//! # What it is
+//! - [`canonical`]: one reading for all the ways to write a text, with a map back to the bytes as
+//!   they came; what was hidden is decoded, and that it was hidden is a hit.
+//! - [`shield`]: rules against injection, jailbreak and extraction, read over the canonical text
+//!   and over decoded runs. A rule is data: `rules/*.toml`, each with the cases that prove it.
+//! - [`pii`]: cards, bank accounts, e-mail addresses and telephone numbers, by structure and checksum.
+//! - [`secrets`]: keys and passwords of many providers, by form, entropy and checksum.
+//! - [`redact`]: replaces what was found in a whole text.
+//! - [`stream`]: the same over text that arrives in pieces, holding back only live partial matches.
+//!
+//! # What it is not
+//! It is no model and no promise: a new wording passes the rules until a rule knows it, and names
+//! and places are not found. It decides nothing; a caller maps labels to actions. It does not
+//! know requests, frames or files.
+//!
+//! # How to read it
+//! Start with [`lexer`]: its one invariant carries the stream filter. Then [`stream`], then any
+//! detector. Everything is linear in the text; each window, run and nesting has a named limit.
+//!
+//! # What must never be true
+//! A text that makes it panic, or slow beyond a constant factor; an input that is only looked at
+//! in part; a pattern whose longest match is unknown on a stream.
 
 #![forbid(unsafe_code)]
 
+pub mod canonical;
 pub mod error;
 pub mod lexer;
 mod pattern;
 pub mod pii;
 pub mod redact;
 pub mod secrets;
+pub mod shield;
 pub mod stream;
 
 pub use error::DetectError;

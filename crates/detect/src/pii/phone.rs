@@ -75,26 +75,20 @@ const WORDS_AGAINST: &[&str] = &[
 
 /// Country codes of one, two and three digits, as ITU-T assigns them.
 fn country_code(digits: &[u8]) -> bool {
-    match *digits {
-        [1 | 7, ..] => true,
-        [2, 0 | 7, ..] => true,
-        [2, 1, 1 | 2 | 3 | 6 | 8, ..] => true,
-        [2, 2..=6 | 9, ..] => true,
-        [3, 0 | 1 | 2 | 3 | 4 | 6 | 9, ..] => true,
-        [3, 5 | 7 | 8, ..] => true,
-        [4, 0 | 1 | 3..=9, ..] => true,
-        [4, 2, 0 | 1 | 3, ..] => true,
-        [5, 1..=8, ..] => true,
-        [5, 0 | 9, ..] => true,
-        [6, 0..=6, ..] => true,
-        [6, 7..=9, ..] => true,
-        [8, 1 | 2 | 4 | 6, ..] => true,
-        [8, 5 | 8, ..] => true,
-        [8, 0, 0 | 8, ..] => true,
-        [9, 0..=5 | 8, ..] => true,
-        [9, 6 | 7 | 9, ..] => true,
-        _ => false,
-    }
+    matches!(
+        *digits,
+        [1 | 7, ..]
+            | [2, 0 | 2..=7 | 9, ..]
+            | [2, 1, 1 | 2 | 3 | 6 | 8, ..]
+            | [3, 0..=9, ..]
+            | [4, 0 | 1 | 3..=9, ..]
+            | [4, 2, 0 | 1 | 3, ..]
+            | [5, 0..=9, ..]
+            | [6, 0..=9, ..]
+            | [8, 1 | 2 | 4 | 5 | 6 | 8, ..]
+            | [8, 0, 0 | 8, ..]
+            | [9, 0..=9, ..]
+    )
 }
 
 /// A group of digits, the separator in front of it and the offset after it.
@@ -106,6 +100,10 @@ struct Group {
 }
 
 /// What stands at a candidate.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "four independent facts about one run"
+)]
 #[derive(Debug, Default)]
 struct Number {
     plus: bool,
@@ -315,7 +313,7 @@ impl Phones {
         })
     }
 
-    fn context<'t>(text: &'t str, at: usize) -> &'t str {
+    fn context(text: &str, at: usize) -> &str {
         let from = floor_boundary(text, at.saturating_sub(CONTEXT_BYTES));
         text.get(from..at).unwrap_or_default()
     }

@@ -79,7 +79,7 @@ impl Secrets {
                 .as_bytes()
                 .get(counted..raw.span.start)
                 .unwrap_or_default();
-            let lines = between.iter().filter(|b| **b == b'\n').count();
+            let lines = between.split(|b| *b == b'\n').count() - 1;
             line = line.saturating_add(u32::try_from(lines).unwrap_or(u32::MAX));
             counted = counted.max(raw.span.start);
             from = raw.span.end.max(from + 1);

@@ -10,6 +10,15 @@ use ringfence_detect::stream::{Filter, FilterPlan, PlannedDetector};
 use ringfence_detect::{pii, redact};
 use std::sync::{Arc, LazyLock};
 
+/// What a broken rule file looks like from here.
+#[expect(
+    clippy::panic,
+    reason = "a test helper; clippy allows it only inside test functions"
+)]
+fn built<T>(result: Result<T, DetectError>) -> T {
+    result.unwrap_or_else(|error| panic!("{error}"))
+}
+
 const LABELS: [Label; 5] = [
     Label::PaymentCard,
     Label::Iban,
@@ -19,12 +28,14 @@ const LABELS: [Label; 5] = [
 ];
 
 static PLAN: LazyLock<FilterPlan> = LazyLock::new(|| {
-    FilterPlan::for_labels(&LABELS.map(|label| (label, GuardAction::Redact))).expect("plan")
+    built(FilterPlan::for_labels(
+        &LABELS.map(|label| (label, GuardAction::Redact)),
+    ))
 });
 
 static DETECTORS: LazyLock<Vec<Box<dyn Detector>>> = LazyLock::new(|| {
-    let mut all = pii::detectors().expect("detectors");
-    all.push(Box::new(SecretDetector::new().expect("rules")));
+    let mut all = built(pii::detectors());
+    all.push(Box::new(built(SecretDetector::new())));
     all
 });
 
@@ -52,8 +63,12 @@ fn stream(plan: &FilterPlan, pieces: &[&str]) -> (String, Vec<Hit>, Option<Hit>)
     (out, filter.hits().to_vec(), blocked)
 }
 
-fn cut<'t>(text: &'t str, mut places: Vec<usize>) -> Vec<&'t str> {
-    places.retain(|at| text.is_char_boundary(*at));
+fn cut<'text>(text: &'text str, places: &[usize]) -> Vec<&'text str> {
+    let mut places: Vec<usize> = places
+        .iter()
+        .copied()
+        .filter(|at| text.is_char_boundary(*at))
+        .collect();
     places.push(0);
     places.push(text.len());
     places.sort_unstable();
@@ -63,9 +78,9 @@ fn cut<'t>(text: &'t str, mut places: Vec<usize>) -> Vec<&'t str> {
         .collect()
 }
 
-fn check(text: &str, places: Vec<usize>) {
+fn check(text: &str, places: &[usize]) {
     let (batch, batch_hits) = redact::redact(text, &DETECTORS);
-    let (out, hits, _) = stream(&PLAN, &cut(text, places.clone()));
+    let (out, hits, _) = stream(&PLAN, &cut(text, places));
     assert_eq!(out, batch, "{text:?} cut at {places:?}");
     assert_eq!(hits, batch_hits, "{text:?} cut at {places:?}");
     if hits.is_empty() {
@@ -111,12 +126,12 @@ fn planted() -> Vec<String> {
 #[test]
 fn planted_texts_cut_at_every_place_and_every_pair_of_places_are_as_the_whole() {
     for text in planted() {
-        check(&text, (0..text.len()).collect());
+        check(&text, &(0..text.len()).collect::<Vec<_>>());
         for first in 0..=text.len() {
-            check(&text, vec![first]);
+            check(&text, &[first]);
             if text.len() <= 70 {
                 for second in first..=text.len() {
-                    check(&text, vec![first, second]);
+                    check(&text, &[first, second]);
                 }
             }
         }
@@ -199,6 +214,32 @@ fn tagged_hits_pass_unchanged_and_are_reported() {
     assert_eq!(hits.len(), 1);
 }
 
+/// A detector that needs the whole text.
+struct Whole;
+impl Detector for Whole {
+    fn id(&self) -> &'static str {
+        "test/whole"
+    }
+    fn labels(&self) -> &[Label] {
+        &[Label::Secret]
+    }
+    fn bound(&self) -> Bound {
+        Bound::Buffer
+    }
+    fn scan(&self, _: &str, _: &mut Vec<Hit>) {}
+}
+impl Lexer for Whole {
+    fn label(&self) -> Label {
+        Label::Secret
+    }
+    fn next(&self, _: &str, from: usize, _: End) -> Next {
+        Next::ClearTo(from)
+    }
+    fn left_context(&self) -> usize {
+        0
+    }
+}
+
 #[test]
 fn plans_that_a_stream_cannot_keep_are_refused() {
     assert!(matches!(
@@ -216,30 +257,6 @@ fn plans_that_a_stream_cannot_keep_are_refused() {
         ]),
         Err(DetectError::TwoActions { .. })
     ));
-    struct Whole;
-    impl Detector for Whole {
-        fn id(&self) -> &'static str {
-            "test/whole"
-        }
-        fn labels(&self) -> &[Label] {
-            &[Label::Secret]
-        }
-        fn bound(&self) -> Bound {
-            Bound::Buffer
-        }
-        fn scan(&self, _: &str, _: &mut Vec<Hit>) {}
-    }
-    impl Lexer for Whole {
-        fn label(&self) -> Label {
-            Label::Secret
-        }
-        fn next(&self, _: &str, from: usize, _: End) -> Next {
-            Next::ClearTo(from)
-        }
-        fn left_context(&self) -> usize {
-            0
-        }
-    }
     let whole = PlannedDetector {
         lexer: Arc::new(Whole),
         action: GuardAction::Redact,
@@ -256,8 +273,8 @@ fn long_runs_of_one_character_stay_within_the_bound() {
         "a", "1", "1 ", "+", "4", "A1", "@", "a@", "-", "\u{4e2d}", "eyJ", "ghp_", "(", "://", "DE",
     ] {
         let text = unit.repeat(1500);
-        let places = (0..text.len()).step_by(7).collect();
-        check(&text, places);
+        let places: Vec<usize> = (0..text.len()).step_by(7).collect();
+        check(&text, &places);
     }
 }
 
@@ -286,8 +303,9 @@ proptest! {
         places in proptest::collection::vec(any::<proptest::sample::Index>(), 0..12),
     ) {
         let text = fragments.join(glue);
-        let places = places.iter().map(|index| index.index(text.len() + 1)).collect();
-        check(&text, places);
+        let places: Vec<usize> =
+            places.iter().map(|index| index.index(text.len() + 1)).collect();
+        check(&text, &places);
     }
 
     #[test]
@@ -295,6 +313,6 @@ proptest! {
         fragments in proptest::collection::vec(fragment(), 1..4),
     ) {
         let text = fragments.concat();
-        check(&text, (0..text.len()).collect());
+        check(&text, &(0..text.len()).collect::<Vec<_>>());
     }
 }
