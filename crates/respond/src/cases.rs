@@ -286,12 +286,14 @@ impl Cases {
         let (project, owner) = (project.clone(), owner.clone());
         let (now, channels) = (self.respond.clock.now(), self.respond.channels.clone());
         self.respond.store.write(move |tx| {
+            let in_force = ringfence_store::waivers::in_force(tx, &project, now)?;
             let place = opening::Place {
                 tx,
                 now,
                 project: &project,
                 owner: &owner,
                 channels: &channels,
+                in_force: &in_force,
             };
             let mut opened = Opened::default();
             for case in new {

@@ -5,7 +5,7 @@ use crate::cases::{self, Case, Change, Facts, Incident, Opened, Source};
 use crate::error::RespondError;
 use crate::lifecycle::State;
 use crate::tier::Tier;
-use crate::waivers;
+use crate::waivers::{self, Waiver};
 use ringfence_core::finding::{Finding, Subject};
 use ringfence_core::ids::{CaseId, OwnerId, ProjectId, RuleId};
 use ringfence_core::severity::Severity;
@@ -44,6 +44,8 @@ pub(crate) struct Place<'a> {
     pub(crate) project: &'a ProjectId,
     pub(crate) owner: &'a OwnerId,
     pub(crate) channels: &'a [String],
+    /// The waivers of the project that hold now.
+    pub(crate) in_force: &'a [Waiver],
 }
 
 fn or(text: &str, otherwise: &str) -> String {
@@ -181,8 +183,8 @@ pub(crate) fn open(
             .with("rule", facts.rule.as_str())
             .with("tier", facts.tier.as_str()),
     );
-    let in_force = ringfence_store::waivers::in_force(tx, place.project, place.now)?;
-    let end = in_force
+    let end = place
+        .in_force
         .iter()
         .filter_map(|w| waivers::covered_until(w, &facts.rule, &fingerprint, facts.tier, place.now))
         .max();
