@@ -70,7 +70,7 @@ pub(super) struct Hidden<'t> {
     text: &'t str,
     run: Option<(Kind, Range<usize>)>,
     found: Vec<(&'static str, Range<usize>)>,
-    hidden: Vec<HiddenText>,
+    texts: Vec<HiddenText>,
     split_words: Vec<Range<usize>>,
     bits: String,
     bits_span: Range<usize>,
@@ -82,7 +82,7 @@ impl<'t> Hidden<'t> {
             text,
             run: None,
             found: Vec::new(),
-            hidden: Vec::new(),
+            texts: Vec::new(),
             split_words: Vec::new(),
             bits: String::new(),
             bits_span: 0..0,
@@ -117,14 +117,14 @@ impl<'t> Hidden<'t> {
                     .filter_map(|c| char::from_u32(c as u32 - 0xe0000))
                     .filter(|c| matches!(c, ' '..='~' | '\n'))
                     .collect();
-                self.hidden.push(HiddenText { text, span });
+                self.texts.push(HiddenText { text, span });
             }
             Kind::Variation if length > VARIATION_RUN_MAX => {
                 self.found
                     .push(("shield/smuggling-variation-selectors", span.clone()));
                 let bytes: Vec<u8> = run.chars().filter_map(selector_byte).collect();
                 let text = String::from_utf8_lossy(&bytes).into_owned();
-                self.hidden.push(HiddenText { text, span });
+                self.texts.push(HiddenText { text, span });
             }
             Kind::Bidi => self.bidi(run, span),
             Kind::ZeroWidth => self.zero_width(run, length, span),
@@ -203,7 +203,7 @@ impl<'t> Hidden<'t> {
             let span = self.bits_span.clone();
             let inverse: Vec<u8> = bytes.iter().map(|b| !b).collect();
             for bytes in [bytes, inverse] {
-                self.hidden
+                self.texts
                     .extend(String::from_utf8(bytes).ok().map(|text| HiddenText {
                         text,
                         span: span.clone(),
@@ -211,7 +211,7 @@ impl<'t> Hidden<'t> {
             }
         }
         self.found.sort_by_key(|(_, span)| span.start);
-        (self.found, self.hidden)
+        (self.found, self.texts)
     }
 }
 

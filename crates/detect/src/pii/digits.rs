@@ -9,6 +9,9 @@ pub(super) fn digit(c: char) -> Option<u8> {
     }
 }
 
+/// First byte of every full-width digit in UTF-8.
+pub(super) const FULL_WIDTH_LEAD: u8 = 0xef;
+
 /// The offset of the next digit from `from` on.
 pub(super) fn next_digit(text: &str, from: usize) -> Option<usize> {
     let rest = text.get(from..)?;
@@ -18,7 +21,7 @@ pub(super) fn next_digit(text: &str, from: usize) -> Option<usize> {
         .as_bytes()
         .get(at..)?
         .iter()
-        .position(|b| b.is_ascii_digit() || *b == 0xef)
+        .position(|b| b.is_ascii_digit() || *b == FULL_WIDTH_LEAD)
     {
         at += found;
         if rest

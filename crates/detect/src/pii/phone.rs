@@ -2,7 +2,7 @@
 //! with separators. A bare run of digits is a phone number only for Chinese mobiles, and only
 //! beside a word or script that says so; everything else bare is an identifier, a price or a date.
 
-use super::digits::{digit, digit_before, next_digit};
+use super::digits::{FULL_WIDTH_LEAD, digit, digit_before};
 use crate::error::DetectError;
 use crate::lexer::{End, Found, Lexer, Next, byte_before, char_at, floor_boundary};
 use aho_corasick::AhoCorasick;
@@ -74,6 +74,10 @@ const WORDS_AGAINST: &[&str] = &[
 ];
 
 /// Country codes of one, two and three digits, as ITU-T assigns them.
+#[expect(
+    clippy::unnested_or_patterns,
+    reason = "one row for each zone of the numbering plan"
+)]
 fn country_code(digits: &[u8]) -> bool {
     matches!(
         *digits,
@@ -380,10 +384,21 @@ fn may_begin(text: &str, at: usize) -> bool {
 
 /// The next place where a number could begin: a digit, a plus or a bracket.
 fn next_start(text: &str, from: usize) -> Option<usize> {
-    let digit = next_digit(text, from);
-    let until = digit.unwrap_or(text.len());
-    let lead = text.get(from..until)?.find(['+', '(']).map(|i| from + i);
-    lead.or(digit)
+    let mut at = from;
+    // One pass: looking for each kind by itself would read a text of plus signs over and over.
+    while let Some(found) = text
+        .as_bytes()
+        .get(at..)?
+        .iter()
+        .position(|b| b.is_ascii_digit() || matches!(*b, b'+' | b'(' | FULL_WIDTH_LEAD))
+    {
+        at += found;
+        if char_at(text, at).is_some_and(|c| matches!(c, '+' | '(') || digit(c).is_some()) {
+            return Some(at);
+        }
+        at += 1;
+    }
+    None
 }
 
 impl Lexer for Phones {

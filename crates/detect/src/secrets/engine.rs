@@ -119,7 +119,10 @@ impl Engine {
                 best = Some(hit);
             }
         }
-        match pem::next(text, from, end) {
+        // Only what stands before the best hit is asked for: else many hits would read the text
+        // many times.
+        let until = best.as_ref().map_or(text.len(), |hit| hit.span.start);
+        match pem::next(text, from, until, end) {
             pem::Block::Found(span) => {
                 if best.as_ref().is_none_or(|b| span.start <= b.span.start) {
                     best = Some(RawHit {

@@ -24,11 +24,12 @@ enum Verdict {
     Unknown,
 }
 
-/// The next private key block from `from` on.
-pub(super) fn next(text: &str, from: usize, end: End) -> Block {
+/// The next private key block that starts from `from` on and not after `until`.
+pub(super) fn next(text: &str, from: usize, until: usize, end: End) -> Block {
     let mut at = from;
+    let reach = crate::lexer::floor_boundary(text, until.saturating_add(BEGIN.len()));
     while let Some(start) = text
-        .get(at..)
+        .get(at..reach.max(at))
         .and_then(|rest| rest.find(BEGIN))
         .map(|i| at + i)
     {

@@ -72,7 +72,9 @@ fn an_attack_in_disguise_is_the_same_attack() {
             }
         })
         .collect();
-    let hex: String = ATTACK.bytes().map(|b| format!("{b:02x}")).collect();
+    let hex = ATTACK
+        .bytes()
+        .fold(String::new(), |hex, b| hex + &format!("{b:02x}"));
     let turned: String = ATTACK.to_lowercase().chars().map(rot13).collect();
     for disguised in [
         ATTACK.to_owned(),
@@ -172,7 +174,7 @@ fn hostile_repetition_is_scanned_to_its_end() {
         "vtaber ",
         "aWdub3Jl",
     ] {
-        let text = unit.repeat(3000);
+        let text = unit.repeat(30_000 / unit.len());
         assert!(matches!(
             shield.scan(Channel::Document, &text),
             Scan::Scanned(_)

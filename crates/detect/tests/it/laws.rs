@@ -278,6 +278,34 @@ fn long_runs_of_one_character_stay_within_the_bound() {
     }
 }
 
+#[test]
+fn hostile_repetition_takes_linear_time() {
+    // Quadratic work over these would take minutes, not the second that the test takes.
+    for unit in [
+        "+",
+        "(",
+        "@",
+        "a@",
+        "1 ",
+        "ghp_",
+        "-----BEGIN ",
+        "eyJ",
+        "a",
+        "DE89 ",
+        "://a:b@",
+    ] {
+        let text = unit.repeat(150_000 / unit.len());
+        let mut hits = Vec::new();
+        for detector in DETECTORS.iter() {
+            detector.scan(&text, &mut hits);
+        }
+    }
+    let key = fixture::expand("AKIA\u{ab}upper:16\u{bb} ");
+    let mut hits = Vec::new();
+    built(SecretDetector::new()).scan(&key.repeat(7000), &mut hits);
+    assert_eq!(hits.len(), 7000);
+}
+
 fn fragment() -> impl Strategy<Value = String> {
     let planted = planted();
     prop_oneof![
