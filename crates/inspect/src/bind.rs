@@ -94,6 +94,11 @@ impl FileInspector for Bind {
             );
             let title = format!("{}: {}", rule.title, folded(&word));
             let seen = Observation::new(rule, subject, &word).titled(title);
+            let seen = if in_tests(file.path) {
+                seen.rated(Severity::Low)
+            } else {
+                seen
+            };
             inspection.observe(seen.sure(Confidence::Medium));
         }
         inspection
@@ -119,7 +124,10 @@ fn open_address(line: &Line<'_>, language: Language) -> Option<String> {
     }
     for (at, needle) in occurrences(code) {
         let (before, after) = (code.get(..at)?, code.get(at + needle.len()..)?);
-        if bounded(before, after, needle, language) && !compared(before, after) {
+        if bounded(before, after, needle, language)
+            && !compared(before, after)
+            && meant(code, before, after, needle, language)
+        {
             return Some(word(before, needle));
         }
     }
@@ -170,7 +178,36 @@ fn bounded(before: &str, after: &str, needle: &str, language: Language) -> bool 
     }
 }
 
-/// `if host == "0.0.0.0"`, `host in ("0.0.0.0", …)`, `.replace("0.0.0.0", …)`: looked at, not bound.
+/// Whether an address in program text is one that something listens on, and not a word in a
+/// message or a token of a grammar. Configuration and shell are taken at their word.
+fn meant(code: &str, before: &str, after: &str, needle: &str, language: Language) -> bool {
+    const WORDS: [&str; 6] = ["host", "bind", "listen", "addr", "serve", "interface"];
+    if !matches!(language, Language::Python | Language::Script) {
+        return true;
+    }
+    let lower = code.to_ascii_lowercase();
+    let spoken = WORDS.iter().any(|w| lower.contains(w));
+    let opened = before.ends_with(['"', '\'', '`']);
+    let closed = after.starts_with(['"', '\'', '`', ':']);
+    match needle {
+        "0.0.0.0" => spoken || (opened && closed),
+        "INADDR_ANY" => true,
+        _ => spoken,
+    }
+}
+
+/// Whether a path lies in tests: what listens there does so on the machine of a developer.
+fn in_tests(path: &str) -> bool {
+    let mut parts = path.rsplit('/');
+    let name = parts.next().unwrap_or(path);
+    name.starts_with("test_")
+        || name.contains("_test.")
+        || name.contains(".test.")
+        || name.contains(".spec.")
+        || parts.any(|p| matches!(p, "test" | "tests" | "__tests__"))
+}
+
+/// An address that is compared, looked for in a list, or replaced is not one to listen on.
 fn compared(before: &str, after: &str) -> bool {
     let left = before.trim_end_matches(['"', '\'', '`']).trim_end();
     let right = after.trim_start_matches(['"', '\'', '`']).trim_start();
@@ -267,6 +304,9 @@ mod tests {
             ("a.ts", "// listen('0.0.0.0')"),
             ("a.yaml", "cidr: 0.0.0.0/0"),
             ("a.py", "run(host='127.0.0.1')"),
+            ("a.py", "message = \"at most one '::' permitted\""),
+            ("a.py", "tokens = [(r'::', Operator)]"),
+            ("a.py", "help = 'from 0.0.0.0 to 255.255.255.255'"),
         ] {
             assert_eq!(check(path, text), [], "{path}: {text}");
         }
@@ -276,6 +316,26 @@ mod tests {
     fn evidence_holds_the_address_and_its_name_not_the_rest_of_the_line() {
         let seen = check("a.py", "def main():\n    run(key='abc', host='0.0.0.0')\n");
         assert_eq!(seen, [(Some(2), "host='0.0.0.0".to_owned())]);
+    }
+
+    #[test]
+    fn tests_are_rated_lower_than_programs() {
+        for (path, severity) in [
+            ("src/app.py", Severity::High),
+            ("tests/app.py", Severity::Low),
+            ("src/test_app.py", Severity::Low),
+            ("latest/app.py", Severity::High),
+        ] {
+            let file = FileView {
+                path,
+                bytes: b"run(host='0.0.0.0')",
+            };
+            assert_eq!(
+                Bind.inspect(&file).observations[0].severity,
+                severity,
+                "{path}"
+            );
+        }
     }
 
     #[test]

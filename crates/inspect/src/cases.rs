@@ -99,6 +99,11 @@ pub(crate) static CASES: &[Case] = &[
         b"\x80\x02ccollections\nOrderedDict\nq\x00)Rq\x01.",
     ),
     good("pickle", "words.txt", b"cat\ndog\nimport\nclass\n"),
+    good(
+        "pickle",
+        "easy-install.pth",
+        b"import os; x = 1; y = os.environ\nmore\n",
+    ),
     good("pickle", "main.c", b"int main(void) { return 0; }\n"),
     bad(
         "dockerfile",

@@ -153,7 +153,11 @@ impl Examination {
                 self.inflated(place, name, bytes, &content)
             }
             None => {
-                let sure = says_pickle(name);
+                // Python's own path files are text and end in `.pth` too.
+                let path_file = name.to_ascii_lowercase().ends_with("pth")
+                    && !nested::raw(bytes)
+                    && FileView { path: name, bytes }.text().is_some();
+                let sure = says_pickle(name) && !path_file;
                 self.stream(
                     place,
                     bytes,
