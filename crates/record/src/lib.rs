@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
+mod desk;
 pub mod error;
 mod keys;
 pub mod log;

@@ -6,14 +6,13 @@
 //!
 //! INVARIANT: who connects is checked by the kernel's word (`SO_PEERCRED`), not by a message.
 
+use crate::desk::{Back, Desk, Job};
 use crate::error::{RecordError, explain};
-use crate::log::ledger::{Gap, GapReason};
-use crate::log::{Done, GROUP_OPERATIONS_MAX, Operation};
-use crate::protocol::{self, Answer, Ask, Hidden, Numbered};
+use crate::protocol::{self, Answer, Numbered};
 use crate::recorder::Recorder;
 use ringfence_core::ports::{Clock, Entropy};
-use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,7 +20,7 @@ use std::time::Duration;
 use tokio::io::{AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 /// LIMIT: connections at once.
@@ -53,6 +52,16 @@ pub struct RecorderOptions {
 /// supervisor: Ctrl-C reaches every process of the terminal, and the server still has leaves to
 /// write then.
 pub fn run(options: RecorderOptions) -> Result<(), RecordError> {
+    run_with(options, None)
+}
+
+/// The same on a listening socket that outlives this process: a supervisor keeps it, so that a
+/// client that connects while the recorder is started again waits instead of failing.
+pub fn run_on(listener: OwnedFd, options: RecorderOptions) -> Result<(), RecordError> {
+    run_with(options, Some(listener))
+}
+
+fn run_with(options: RecorderOptions, listener: Option<OwnedFd>) -> Result<(), RecordError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -61,29 +70,12 @@ pub fn run(options: RecorderOptions) -> Result<(), RecordError> {
         let fail = |e| RecordError::io("watch", "signals", e);
         let mut terminate = signal(SignalKind::terminate()).map_err(fail)?;
         let _interrupt_is_ignored = signal(SignalKind::interrupt()).map_err(fail)?;
-        serve(options, async move {
+        let listener = listener.map(adopt).transpose()?;
+        serve_on(listener, options, async move {
             terminate.recv().await;
         })
         .await
     })
-}
-
-enum Job {
-    Asked {
-        connection: u64,
-        id: u64,
-        ask: Ask,
-        back: Back,
-    },
-    Gone {
-        connection: u64,
-    },
-    Tick,
-}
-
-struct Back {
-    answers: mpsc::Sender<(Numbered<Answer>, OwnedSemaphorePermit)>,
-    permit: OwnedSemaphorePermit,
 }
 
 /// Serves until `stop` resolves or the log cannot go on.
@@ -91,18 +83,23 @@ pub async fn serve(
     options: RecorderOptions,
     stop: impl Future<Output = ()>,
 ) -> Result<(), RecordError> {
+    serve_on(None, options, stop).await
+}
+
+async fn serve_on(
+    listener: Option<UnixListener>,
+    options: RecorderOptions,
+    stop: impl Future<Output = ()>,
+) -> Result<(), RecordError> {
     let recorder = Recorder::open(&options.dir, options.clock, options.entropy)?;
-    let listener = listen(&options.socket_path, &options.allowed_uids)?;
+    let listener = match listener {
+        Some(listener) => listener,
+        None => listen(&options.socket_path, &options.allowed_uids)?,
+    };
     let (jobs, queue) = mpsc::channel(JOBS_MAX);
     let desk = std::thread::Builder::new()
         .name("log".to_owned())
-        .spawn(move || {
-            Desk {
-                recorder,
-                owned: BTreeMap::new(),
-            }
-            .work(queue)
-        })
+        .spawn(move || Desk::new(recorder).work(queue))
         .map_err(|e| RecordError::io("start", "log thread", e))?;
     accept(&listener, &options.allowed_uids, &jobs, stop).await;
     drop(jobs);
@@ -113,6 +110,13 @@ pub async fn serve(
         .map_err(|_| RecordError::Poisoned)?;
     drop(fs::remove_file(&options.socket_path));
     ended
+}
+
+fn adopt(socket: OwnedFd) -> Result<UnixListener, RecordError> {
+    let fail = |e| RecordError::io("adopt", "socket", e);
+    let listener = std::os::unix::net::UnixListener::from(socket);
+    listener.set_nonblocking(true).map_err(fail)?;
+    UnixListener::from_std(listener).map_err(fail)
 }
 
 fn listen(path: &Path, allowed: &[u32]) -> Result<UnixListener, RecordError> {
@@ -230,211 +234,4 @@ fn put(answer: &Numbered<Answer>, out: &mut Vec<u8>) {
             out,
         ));
     }
-}
-
-/// The thread that owns the log.
-struct Desk {
-    recorder: Recorder,
-    /// First numbers of the blocks that a connection reserved.
-    owned: BTreeMap<u64, Vec<u64>>,
-}
-
-/// Whom to answer about an operation.
-struct Origin {
-    connection: u64,
-    id: u64,
-    back: Back,
-}
-
-impl Desk {
-    fn work(mut self, mut queue: mpsc::Receiver<Job>) -> Result<(), RecordError> {
-        while let Some(job) = queue.blocking_recv() {
-            let mut batch = vec![job];
-            while batch.len() < GROUP_OPERATIONS_MAX
-                && let Ok(job) = queue.try_recv()
-            {
-                batch.push(job);
-            }
-            self.handle(batch);
-            if self.recorder.is_poisoned() {
-                // A new process reads back what is really there.
-                return Err(RecordError::Poisoned);
-            }
-        }
-        self.recorder.close()
-    }
-
-    fn handle(&mut self, batch: Vec<Job>) {
-        let mut operations = Vec::new();
-        let mut origins = Vec::new();
-        let mut later = Vec::new();
-        let mut tick = false;
-        for job in batch {
-            match job {
-                Job::Tick => tick = true,
-                Job::Gone { connection } => {
-                    let owned = self.owned.remove(&connection).unwrap_or_default();
-                    for gap in self.recorder.open_blocks(GapReason::Gone) {
-                        if owned.contains(&gap.first) {
-                            operations.push(Operation::Close(gap));
-                            origins.push(None);
-                        }
-                    }
-                }
-                Job::Asked {
-                    connection,
-                    id,
-                    ask,
-                    back,
-                } => {
-                    let origin = Origin {
-                        connection,
-                        id,
-                        back,
-                    };
-                    match operation(ask) {
-                        Ok(operation) => {
-                            operations.push(operation);
-                            origins.push(Some(origin));
-                        }
-                        Err(ask) => later.push((origin, ask)),
-                    }
-                }
-            }
-        }
-        self.commit(operations, origins);
-        for (origin, ask) in later {
-            let answer = self.answer(ask).unwrap_or_else(refused);
-            reply(origin, answer);
-        }
-        if tick {
-            // A full disk shows at the next append too; the log goes on when there is space.
-            drop(self.recorder.checkpoint());
-        }
-    }
-
-    fn commit(&mut self, mut operations: Vec<Operation>, origins: Vec<Option<Origin>>) {
-        let mut origins = origins.into_iter();
-        while !operations.is_empty() {
-            let rest = operations.split_off(operations.len().min(GROUP_OPERATIONS_MAX));
-            let count = operations.len();
-            match self.recorder.commit(operations) {
-                Ok(results) => {
-                    for (result, origin) in results.into_iter().zip(origins.by_ref()) {
-                        let Some(origin) = origin else { continue };
-                        if let Ok(Done::Reserved { first, .. }) = &result {
-                            self.own(origin.connection, *first);
-                        }
-                        reply(origin, result.map(done).unwrap_or_else(refused));
-                    }
-                }
-                Err(error) => {
-                    let error = explain(error);
-                    for origin in origins.by_ref().take(count).flatten() {
-                        reply(
-                            origin,
-                            Answer::Refused {
-                                error: error.clone(),
-                            },
-                        );
-                    }
-                }
-            }
-            operations = rest;
-        }
-    }
-
-    fn own(&mut self, connection: u64, first: u64) {
-        let open: Vec<u64> = self
-            .recorder
-            .open_blocks(GapReason::Gone)
-            .iter()
-            .map(|g| g.first)
-            .collect();
-        let owned = self.owned.entry(connection).or_default();
-        owned.push(first);
-        owned.retain(|first| open.contains(first));
-    }
-
-    fn answer(&mut self, ask: Ask) -> Result<Answer, RecordError> {
-        Ok(match ask {
-            Ask::Seal { purpose, value } => {
-                let sealed = self.recorder.seal(purpose, value.0.danger_expose())?;
-                Answer::Bytes {
-                    bytes: Hidden(ringfence_core::secret::Secret::new(sealed)),
-                }
-            }
-            Ask::Unseal { purpose, sealed } => {
-                let value = self.recorder.unseal(purpose, sealed.0.danger_expose())?;
-                Answer::Bytes {
-                    bytes: Hidden(value),
-                }
-            }
-            Ask::State {} => Answer::State {
-                state: self.recorder.state(),
-            },
-            Ask::Read { from, count } => Answer::Leaves {
-                leaves: self.recorder.read(from, count)?,
-            },
-            Ask::Prove { index } => Answer::Proof {
-                proof: self.recorder.prove(index)?,
-            },
-            Ask::Checkpoint {} => Answer::Checkpoint {
-                note: self.recorder.checkpoint()?,
-            },
-            Ask::Append { .. }
-            | Ask::Settle { .. }
-            | Ask::Drop { .. }
-            | Ask::Reserve {}
-            | Ask::Release { .. } => return Err(RecordError::Protocol("not a question")),
-        })
-    }
-}
-
-/// The operation that a request asks for; a request that is none comes back.
-fn operation(ask: Ask) -> Result<Operation, Ask> {
-    Ok(match ask {
-        Ask::Append { leaf } => Operation::Append(*leaf),
-        Ask::Settle { sequence, leaf } => Operation::Settle {
-            sequence,
-            leaf: *leaf,
-        },
-        Ask::Drop { sequence: first } => Operation::Close(Gap {
-            first,
-            count: 1,
-            reason: GapReason::Dropped,
-        }),
-        Ask::Reserve {} => Operation::Reserve,
-        Ask::Release { first, count } => Operation::Close(Gap {
-            first,
-            count,
-            reason: GapReason::Unused,
-        }),
-        other => return Err(other),
-    })
-}
-
-fn done(done: Done) -> Answer {
-    match done {
-        Done::Appended(receipt) => Answer::Receipt { receipt },
-        Done::Reserved { first, count } => Answer::Block { first, count },
-        Done::Nothing => Answer::Nothing {},
-    }
-}
-
-fn refused(error: RecordError) -> Answer {
-    Answer::Refused {
-        error: explain(error),
-    }
-}
-
-fn reply(origin: Origin, body: Answer) {
-    // There is room for every permit; a connection that is gone needs no answer.
-    drop(origin.back.answers.try_send((
-        Numbered {
-            id: origin.id,
-            body,
-        },
-        origin.back.permit,
-    )));
 }

@@ -172,3 +172,32 @@ pub(crate) fn replace(disk: &dyn Disk, name: &str, bytes: &[u8]) -> Result<(), R
     disk.rename(&temporary, name).map_err(fail)?;
     disk.sync_names().map_err(fail)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_file_is_read_at_its_limit_and_refused_one_above() {
+        let scratch = tempfile::tempdir().unwrap();
+        let disk = RealDisk::writable(scratch.path());
+        replace(&disk, "f", &[7; 100]).unwrap();
+        assert_eq!(read_whole(&disk, "f", 100).unwrap(), Some(vec![7; 100]));
+        assert!(matches!(
+            read_whole(&disk, "f", 99),
+            Err(RecordError::Corrupt { .. })
+        ));
+        assert_eq!(read_whole(&disk, "absent", 1).unwrap(), None);
+    }
+
+    #[test]
+    fn a_verifier_changes_nothing() {
+        let scratch = tempfile::tempdir().unwrap();
+        let disk = RealDisk::read_only(scratch.path());
+        assert!(disk.open("f", true).is_err());
+        assert!(replace(&disk, "f", b"x").is_err());
+        fs::write(scratch.path().join("f"), b"kept").unwrap();
+        assert!(disk.open("f", false).unwrap().write_at(b"x", 0).is_err());
+        assert_eq!(fs::read(scratch.path().join("f")).unwrap(), b"kept");
+    }
+}

@@ -11,7 +11,9 @@ mod frame;
 mod hashes;
 pub mod ledger;
 mod open;
+mod read;
 mod scan;
+mod stage;
 mod state;
 mod wal;
 
@@ -26,20 +28,19 @@ pub(crate) use scan::{CHECKPOINT_FILE, Facts, VKEY_FILE, Visitor, read_facts, sc
 pub(crate) use wal::{Place, segment_ordinal};
 
 use crate::error::RecordError;
-use crate::proof::Proof;
 use disk::{Disk, DiskFile};
 use frame::Record;
 use hashes::Hashes;
-use ledger::{BLOCK_NUMBERS, BLOCKS_OPEN_MAX, Gap, GapReason, Settlement};
+use ledger::{Gap, GapReason};
 use ringfence_core::digest::Digest;
-use ringfence_core::ids::ProjectId;
-use ringfence_core::leaf::{Detail, Leaf, LeafAction, LeafError, Outcome};
+use ringfence_core::leaf::Leaf;
 use ringfence_core::ports::{Clock, Receipt};
 use ringfence_crypto::checkpoint::Checkpoint;
-use ringfence_crypto::merkle::{Frontier, inclusion_proof, leaf_hash, verify_inclusion};
+use ringfence_crypto::merkle::{Frontier, leaf_hash};
 use ringfence_crypto::note::{self, NoteKey};
 use ringfence_crypto::sign::SigningKey;
 use serde::{Deserialize, Serialize};
+use stage::{Pending, Staged};
 use state::HighWater;
 use std::sync::Arc;
 
@@ -64,7 +65,7 @@ pub enum Operation {
         /// The leaf; its detail `sequence` is set to the number.
         leaf: Leaf,
     },
-    /// Reserve [`BLOCK_NUMBERS`] numbers.
+    /// Reserve [`ledger::BLOCK_NUMBERS`] numbers.
     Reserve,
     /// Close what is open in a run of numbers.
     Close(Gap),
@@ -156,29 +157,6 @@ struct Signed {
     note: String,
 }
 
-/// A group on its way to disk.
-struct Staged {
-    body: Vec<u8>,
-    leaves: Vec<Vec<u8>>,
-    ledger: Ledger,
-}
-
-impl Staged {
-    fn push(&mut self, record: &Record<'_>) {
-        record.write(&mut self.body);
-        if let Some(leaf) = record.leaf() {
-            self.leaves.push(leaf.to_vec());
-        }
-    }
-}
-
-/// What an operation will have done when its group is on disk.
-enum Pending {
-    Leaf(usize),
-    Done(Done),
-    Refused(RecordError),
-}
-
 impl Log {
     /// Carries out at most [`GROUP_OPERATIONS_MAX`] operations with one fdatasync. An operation
     /// that is refused by itself does not keep the others from being done; if the group cannot be
@@ -231,83 +209,6 @@ impl Log {
             Some(Ok(Done::Appended(receipt))) => Ok(receipt),
             Some(Err(error)) => Err(error),
             _ => Err(RecordError::Poisoned),
-        }
-    }
-
-    fn stage(&self, operation: Operation, staged: &mut Staged) -> Pending {
-        match operation {
-            Operation::Append(leaf) => match leaf.canonical() {
-                Ok(bytes) => {
-                    staged.push(&Record::Leaf(&bytes));
-                    Pending::Leaf(staged.leaves.len() - 1)
-                }
-                Err(error) => Pending::Refused(error.into()),
-            },
-            Operation::Settle { sequence, leaf } => self.stage_settle(sequence, leaf, staged),
-            Operation::Reserve => {
-                if !staged.ledger.may_reserve() {
-                    let limit = BLOCKS_OPEN_MAX as u64;
-                    return Pending::Refused(RecordError::TooMany {
-                        what: "open blocks",
-                        limit,
-                    });
-                }
-                let (first, count) = (staged.ledger.next(), BLOCK_NUMBERS);
-                staged.ledger.reserve(first, count);
-                staged.push(&Record::Block { first, count });
-                Pending::Done(Done::Reserved { first, count })
-            }
-            Operation::Close(gap) => self.stage_gap(gap, staged),
-        }
-    }
-
-    fn stage_settle(&self, sequence: u64, leaf: Leaf, staged: &mut Staged) -> Pending {
-        let bytes = match numbered(leaf, sequence) {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                // The number must not stay open for ever because its leaf was bad.
-                let gap = Gap {
-                    first: sequence,
-                    count: 1,
-                    reason: GapReason::Refused,
-                };
-                self.stage_gap(gap, staged);
-                return Pending::Refused(error.into());
-            }
-        };
-        match staged.ledger.settle(sequence) {
-            None => Pending::Refused(RecordError::SequenceUnknown(sequence)),
-            Some(Settlement::Repeated) => Pending::Done(Done::Nothing),
-            Some(Settlement::Filled) => {
-                staged.push(&Record::Settled {
-                    sequence,
-                    leaf: &bytes,
-                });
-                Pending::Leaf(staged.leaves.len() - 1)
-            }
-        }
-    }
-
-    fn stage_gap(&self, gap: Gap, staged: &mut Staged) -> Pending {
-        if gap.count == 0 || gap.count > BLOCK_NUMBERS {
-            let limit = u64::from(BLOCK_NUMBERS);
-            return Pending::Refused(RecordError::TooMany {
-                what: "numbers closed at once",
-                limit,
-            });
-        }
-        let mut ledger = staged.ledger.clone();
-        let Some(lost) = ledger.close(gap) else {
-            return Pending::Done(Done::Nothing);
-        };
-        let leaf = gap_leaf(gap, lost, &*self.clock);
-        match leaf.canonical() {
-            Ok(bytes) => {
-                staged.ledger = ledger;
-                staged.push(&Record::Gap { gap, leaf: &bytes });
-                Pending::Leaf(staged.leaves.len() - 1)
-            }
-            Err(error) => Pending::Refused(error.into()),
         }
     }
 
@@ -475,83 +376,6 @@ impl Log {
         }
     }
 
-    /// Leaves from an index on: at most `count`, at most [`READ_BYTES_MAX`] octets of them, and at
-    /// least one if there is one.
-    pub fn read(&self, from: u64, count: u32) -> Result<Vec<(u64, Leaf)>, RecordError> {
-        if count > READ_LEAVES_MAX {
-            let limit = u64::from(READ_LEAVES_MAX);
-            return Err(RecordError::TooMany {
-                what: "leaves of one read",
-                limit,
-            });
-        }
-        let end = self
-            .frontier
-            .size()
-            .min(from.saturating_add(u64::from(count)));
-        let mut leaves = Vec::new();
-        let mut total = 0;
-        let known = self.places.partition_point(|(first, _)| *first <= from);
-        let Some(&(mut index, mut place)) = known.checked_sub(1).and_then(|i| self.places.get(i))
-        else {
-            return Ok(leaves);
-        };
-        while index < end {
-            let name = wal::segment_name(place.segment);
-            let file = self
-                .disk
-                .open(&name, false)
-                .map_err(|e| RecordError::io("open", &name, e))?;
-            while let Some((body, next)) = wal::read_frame(&*file, &name, place.offset)? {
-                let damaged = |r| RecordError::corrupt(name.as_str(), place.offset, r);
-                let records = frame::records(&body).ok_or_else(|| damaged("malformed record"))?;
-                for bytes in records.iter().filter_map(Record::leaf) {
-                    if index >= end || index > from && total + bytes.len() > READ_BYTES_MAX {
-                        return Ok(leaves);
-                    }
-                    if index >= from {
-                        leaves.push((index, Leaf::parse(bytes)?));
-                        total += bytes.len();
-                    }
-                    index += 1;
-                }
-                place.offset = next;
-                if index >= end {
-                    break;
-                }
-            }
-            place = Place {
-                segment: place.segment + 1,
-                offset: 0,
-            };
-        }
-        Ok(leaves)
-    }
-
-    /// A proof that leaf `index` is in the log, under a checkpoint that covers it.
-    pub fn prove(&mut self, index: u64) -> Result<Proof, RecordError> {
-        if index >= self.frontier.size() {
-            return Err(RecordError::NoLeaf(index));
-        }
-        if self.signed.as_ref().is_none_or(|s| s.size <= index) {
-            self.checkpoint()?;
-        }
-        let Some(signed) = &self.signed else {
-            return Err(RecordError::Poisoned);
-        };
-        let hashes = &self.hashes;
-        let read = &mut |level, number| hashes.read(level, number);
-        let path = inclusion_proof(index, signed.size, read)?;
-        let leaf = hashes.read(0, index)?;
-        let checkpoint = Checkpoint::parse(note::Note::parse(&signed.note)?.text())?;
-        verify_inclusion(&leaf, index, signed.size, &path, &checkpoint.root)?;
-        Ok(Proof {
-            index,
-            hashes: path,
-            checkpoint: signed.note.clone(),
-        })
-    }
-
     /// Sequence blocks that are open, as gaps that would close them.
     pub(crate) fn open_blocks(&self, reason: GapReason) -> Vec<Gap> {
         self.ledger.open_blocks(reason)
@@ -571,33 +395,4 @@ fn remember(places: &mut Vec<(u64, Place)>, first: u64, place: Place) {
     {
         places.push((first, place));
     }
-}
-
-/// The octets of a leaf that fills a sequence number.
-fn numbered(leaf: Leaf, sequence: u64) -> Result<Vec<u8>, LeafError> {
-    let number = i64::try_from(sequence).unwrap_or(i64::MAX);
-    leaf.with("sequence", Detail::Integer(number)).canonical()
-}
-
-/// The leaf that closes a run of numbers.
-fn gap_leaf(gap: Gap, unaccounted: u64, clock: &dyn Clock) -> Leaf {
-    let last = gap.first + u64::from(gap.count) - 1;
-    let outcome = if unaccounted == 0 {
-        Outcome::Ok
-    } else {
-        Outcome::Failed
-    };
-    let number = |n: u64| Detail::Integer(i64::try_from(n).unwrap_or(i64::MAX));
-    Leaf::new(
-        clock.now(),
-        ProjectId::host(),
-        "service",
-        LeafAction::LogGap,
-        format!("sequence:{}-{last}", gap.first),
-    )
-    .outcome(outcome)
-    .with("first", number(gap.first))
-    .with("count", gap.count)
-    .with("unaccounted", number(unaccounted))
-    .with("reason", gap.reason.as_str())
 }

@@ -4,7 +4,7 @@ use crate::support::{clock, entropy, leaf};
 use ringfence_core::error::Explain as _;
 use ringfence_core::leaf::{Leaf, LeafAction};
 use ringfence_core::ports::LeafSink;
-use ringfence_record::client::{OFFERS_MAX, Slot};
+use ringfence_record::client::{CALLS_MAX, OFFERS_MAX, Slot};
 use ringfence_record::log::LogState;
 use ringfence_record::recorder::LocalSink;
 use ringfence_record::role::{CONNECTIONS_MAX, RecorderOptions, run, serve};
@@ -13,6 +13,7 @@ use ringfence_record::{Purpose, RecordError, Recorder, RecorderClient, proof};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::task::Poll;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt as _;
@@ -169,6 +170,28 @@ fn slots_are_offered_up_to_the_limit_and_refused_one_above() {
     let report = verify_dir(&dir.path().join("record"), &[]).unwrap();
     assert_eq!(report.unaccounted, 0);
     assert!(report.size > OFFERS_MAX as u64);
+}
+
+#[test]
+fn requests_are_taken_up_to_the_limit_and_refused_one_above() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        // The driver is not awaited, so that every request stays under way.
+        let (client, driver) = RecorderClient::connect("nowhere.sock");
+        let mut asked: Vec<_> = (0..CALLS_MAX).map(|_| Box::pin(client.state())).collect();
+        for call in &mut asked {
+            let waits = std::future::poll_fn(|c| Poll::Ready(call.as_mut().poll(c).is_pending()));
+            assert!(waits.await);
+        }
+        let above = client.state().await.unwrap_err();
+        assert_eq!(above.code().0, "record/too-many");
+        drop(asked);
+        drop(client);
+        driver.await;
+    });
 }
 
 #[test]
