@@ -3,18 +3,8 @@
 use crate::config::GuardConfig;
 use ringfence_core::detection::{Channel, GuardAction, Hit, Label, Scan, Step, Stream};
 use ringfence_core::error::{ErrorCode, Explained};
+use ringfence_detect::shield::Shield;
 use ringfence_detect::stream::{Filter, FilterPlan};
-
-// TEMPORARY until ringfence_detect::shield is there.
-struct Shield;
-impl Shield {
-    fn new() -> Result<Self, String> {
-        Ok(Self)
-    }
-    fn scan(&self, _: Channel, _: &str) -> Scan {
-        Scan::NotScanned("pending".to_owned())
-    }
-}
 
 /// Looks at text. `NotScanned` from any of it denies.
 pub trait Guard: Send + Sync {

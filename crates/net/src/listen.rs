@@ -48,7 +48,7 @@ pub const DRAIN_MS_MAX: u64 = 5_000;
 const ACCEPT_REST_MS: u64 = 50;
 
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n\
-content-length: 66\r\nretry-after: 1\r\nconnection: close\r\n\r\n\
+content-length: 67\r\nretry-after: 1\r\nconnection: close\r\n\r\n\
 {\"error\":{\"code\":\"run/connections-full\",\"message\":\"try again\"    }}";
 
 /// What a client may cost.
