@@ -302,9 +302,8 @@ impl Examination {
             Some(local) if says_pickle(local) => local.as_str(),
             _ => entry.name.as_str(),
         };
-        let asked = self.out.skips.len();
         let understood = self.blob(&within, name, &content.bytes);
-        let explained = self.out.skips.len() > asked || tensor(&entry.name);
+        let explained = self.out.skips.len() > skips || tensor(&entry.name);
         if understood < content.bytes.len() as u64 && !explained {
             self.hand_on(&within, &content.bytes);
         }

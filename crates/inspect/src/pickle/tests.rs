@@ -387,6 +387,7 @@ fn encrypted_members_are_skips_even_when_the_flag_lies() {
     let (rules, skips) = check("model.pt", &bytes);
     assert!(rules.contains(&DANGEROUS));
     assert_eq!(skips, ["archive-encrypted"]);
+    assert!(look("model.pt", &bytes).bytes_understood < bytes.len() as u64);
 }
 
 #[test]
@@ -438,6 +439,49 @@ fn stack_and_marks_are_bounded() {
             End::Budget
         );
     }
+}
+
+#[test]
+fn memo_globals_and_literals_are_bounded() {
+    use super::machine::{End, GLOBALS_MAX, LITERALS_MAX, MEMO_ENTRIES_MAX, walk};
+    use super::reader::Reading;
+    let end = |bytes: &[u8]| walk(bytes, 0, Reading::Straight, OPCODES_MAX).end;
+    let mut memo = vec![0x94_u8; MEMO_ENTRIES_MAX + 1];
+    memo[0] = b'N';
+    assert_eq!(end(&memo), End::Truncated);
+    memo.push(0x94);
+    assert_eq!(end(&memo), End::Budget);
+    let globals = |n: usize| (0..n).flat_map(|n| format!("cm\nn{n}\n0").into_bytes());
+    assert_eq!(
+        end(&globals(GLOBALS_MAX).collect::<Vec<u8>>()),
+        End::Truncated
+    );
+    assert_eq!(
+        end(&globals(GLOBALS_MAX + 1).collect::<Vec<u8>>()),
+        End::Budget
+    );
+    let literal = b"C\x0e\x80\x04xxxxxxxxxxxx0";
+    let dropped =
+        |n: usize| walk(&literal.repeat(n), 0, Reading::Straight, OPCODES_MAX).literals_dropped;
+    assert!(!dropped(LITERALS_MAX));
+    assert!(dropped(LITERALS_MAX + 1));
+}
+
+#[test]
+fn pickles_in_one_stream_are_bounded() {
+    use super::STREAM_PICKLES_MAX;
+    clean("m.pkl", &b"N.".repeat(STREAM_PICKLES_MAX));
+    let (_, skips) = check("m.pkl", &b"N.".repeat(STREAM_PICKLES_MAX + 1));
+    assert_eq!(skips, ["pickle-trailing-data"]);
+}
+
+#[test]
+fn text_of_members_is_bounded() {
+    let half = vec![b'a'; usize::try_from(super::MEMBER_TEXT_BYTES_MAX / 2).expect("fits")];
+    let two = archive(&[("a.txt", &half), ("b.txt", &half)]);
+    assert_eq!(check("t.zip", &two).1, [""; 0]);
+    let three = archive(&[("a.txt", &half), ("b.txt", &half), ("c.txt", b"a")]);
+    assert_eq!(check("t.zip", &three).1, ["archive-too-large"]);
 }
 
 #[test]
