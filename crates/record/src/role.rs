@@ -92,6 +92,8 @@ async fn serve_on(
     stop: impl Future<Output = ()>,
 ) -> Result<(), RecordError> {
     let recorder = Recorder::open(&options.dir, options.clock, options.entropy)?;
+    // A socket that was handed in belongs to who keeps it, and so does its name.
+    let own_socket = listener.is_none();
     let listener = match listener {
         Some(listener) => listener,
         None => listen(&options.socket_path, &options.allowed_uids)?,
@@ -108,7 +110,9 @@ async fn serve_on(
         .await
         .map_err(|_| RecordError::Poisoned)?
         .map_err(|_| RecordError::Poisoned)?;
-    drop(fs::remove_file(&options.socket_path));
+    if own_socket {
+        drop(fs::remove_file(&options.socket_path));
+    }
     ended
 }
 
@@ -233,5 +237,60 @@ fn put(answer: &Numbered<Answer>, out: &mut Vec<u8>) {
             },
             out,
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::RecorderClient;
+    use ringfence_core::time::Timestamp;
+    use ringfence_crypto::random::SystemEntropy;
+
+    struct StillClock;
+
+    impl Clock for StillClock {
+        fn now(&self) -> Timestamp {
+            Timestamp(0)
+        }
+        fn monotonic_ns(&self) -> u64 {
+            0
+        }
+    }
+
+    #[test]
+    fn a_socket_that_was_handed_in_outlives_the_recorder_and_serves_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("recorder.sock");
+        let kept = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let uid = fs::metadata(&path).unwrap().uid();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        for blocks in 0..2 {
+            let options = RecorderOptions {
+                socket_path: path.clone(),
+                dir: dir.path().join("record"),
+                allowed_uids: vec![uid],
+                clock: Arc::new(StillClock),
+                entropy: Arc::new(SystemEntropy),
+            };
+            let socket = OwnedFd::from(kept.try_clone().unwrap());
+            runtime.block_on(async {
+                let (client, driver) = RecorderClient::connect(&path);
+                let test = async move {
+                    client.ready().await.unwrap();
+                    // Each orderly end gave its block back with one leaf.
+                    assert_eq!(client.state().await.unwrap().size, blocks);
+                };
+                let listener = adopt(socket).unwrap();
+                let asked = async {
+                    tokio::join!(test, driver);
+                };
+                serve_on(Some(listener), options, asked).await.unwrap();
+            });
+            assert!(path.exists());
+        }
     }
 }

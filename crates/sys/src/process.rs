@@ -27,6 +27,26 @@ pub const ROLE_FDS_MAX: usize = 32;
 /// Descriptors are first moved out of the way to here, above any final number.
 const PARKING_FD: RawFd = 256;
 
+/// Whether this process has the effective user id of root.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// The effective user id of this process.
+pub fn own_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// Starts a command as leader of a session of its own, so that the terminal's signals and its end
+/// do not reach it.
+pub fn spawn_in_session(command: &mut std::process::Command) -> io::Result<std::process::Child> {
+    use std::os::unix::process::CommandExt as _;
+    // SAFETY: between fork and exec only setsid(2) is called, which is async-signal-safe and
+    // allocates nothing.
+    unsafe { command.pre_exec(new_session) };
+    command.spawn()
+}
+
 /// A user and group to become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {

@@ -1,0 +1,348 @@
+//! Every command and flag, in one place: help texts, the man page and shell completions come from
+//! here.
+
+use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// The commands by stage, the newcomer's map. A test proves that none is missing.
+const GROUPS: &str = "\
+ADMIT    may this come in?
+  check       scan a project and let the gate decide
+  advisories  show or import advisory data
+RUN      what may it do?
+  up          host a project behind the fence
+  down        stop what `up -d` started
+  ps          list sandboxes
+  logs        show what the assistant printed
+  run         run one command in a sandbox, nothing else needed
+  key         create, list and revoke API keys
+WATCH    is it behaving?
+  status      what stands, what runs, what was refused
+RESPOND  what now?
+  case        weaknesses and incidents
+  waive       accept a finding until a date
+RECORD   can we prove it?
+  log         show, prove and verify the log
+ALL
+  doctor      what this machine can do, and how to mend what it cannot
+  config      explain the effective configuration
+  completions print completions for a shell
+  man         print the man page";
+
+const TEMPLATE: &str = "\
+{about}
+
+Usage: {usage}
+
+{after-help}
+
+Options:
+{options}";
+
+/// Hosts open-source AI behind a fence: it decides what comes in, what it may do, notices when it
+/// misbehaves, gets it mended, and can prove all of it.
+#[derive(Parser, Debug)]
+#[command(name = "ringfence", version, help_template = TEMPLATE, after_help = GROUPS)]
+pub(crate) struct Cli {
+    /// The state directory [default: /var/lib/ringfence for root, $`XDG_STATE_HOME/ringfence` else]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// Print JSON instead of a table
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Scan a project and let the gate decide
+    Check(CheckArgs),
+    /// Show or import advisory data
+    #[command(subcommand)]
+    Advisories(AdvisoriesCommand),
+    /// Host a project behind the fence
+    Up(UpArgs),
+    /// Stop what `up -d` started
+    Down,
+    /// List sandboxes
+    Ps,
+    /// Show what the assistant printed
+    Logs(LogsArgs),
+    /// Run one command in a sandbox, nothing else needed
+    Run(RunArgs),
+    /// Create, list and revoke API keys
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// What stands, what runs, what was refused
+    Status(StatusArgs),
+    /// Weaknesses and incidents
+    #[command(subcommand)]
+    Case(CaseCommand),
+    /// Accept a finding until a date
+    Waive(WaiveArgs),
+    /// Show, prove and verify the log
+    #[command(subcommand)]
+    Log(LogCommand),
+    /// What this machine can do, and how to mend what it cannot
+    Doctor,
+    /// Explain the effective configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print completions for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page
+    Man,
+    /// One process of `up`; not for people
+    #[command(hide = true)]
+    Role {
+        /// Which role, and what it is handed
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+}
+
+/// Scan a project and let the gate decide.
+#[derive(Args, Debug)]
+pub(crate) struct CheckArgs {
+    /// The project
+    #[arg(default_value = ".")]
+    pub path: PathBuf,
+    /// Print SARIF 2.1.0
+    #[arg(long, conflicts_with = "json")]
+    pub sarif: bool,
+    /// Advisory data instead of the set that is built in or was imported
+    #[arg(long, value_name = "FILE")]
+    pub advisories: Option<PathBuf>,
+    /// Deny findings of this severity and above
+    #[arg(long, value_name = "SEVERITY")]
+    pub deny_at: Option<String>,
+    /// Go on where this host cannot confine the scanner
+    #[arg(long)]
+    pub accept_weaker: bool,
+}
+
+/// Show or import advisory data.
+#[derive(Subcommand, Debug)]
+pub(crate) enum AdvisoriesCommand {
+    /// Which ecosystems are covered, and how old the data is
+    Status,
+    /// Read OSV zips (all.zip of an ecosystem) into the state directory
+    Import {
+        /// The zips
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+}
+
+/// Host a project behind the fence.
+#[derive(Args, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
+pub(crate) struct UpArgs {
+    /// The folder that holds ringfence.toml
+    #[arg(default_value = ".")]
+    pub dir: PathBuf,
+    /// Start in the background
+    #[arg(short, long)]
+    pub detach: bool,
+    /// Only scan and decide; start nothing
+    #[arg(long, conflicts_with_all = ["detach", "selftest"])]
+    pub check_only: bool,
+    /// Start, attack itself, print a table, stop
+    #[arg(long, conflicts_with = "detach")]
+    pub selftest: bool,
+    /// Start even where walls are missing; which ones is recorded
+    #[arg(long)]
+    pub accept_weaker: bool,
+    /// Serve plain HTTP; only on a loopback address
+    #[arg(long)]
+    pub plain: bool,
+}
+
+/// Show what the assistant printed.
+#[derive(Args, Debug)]
+pub(crate) struct LogsArgs {
+    /// Go on as more is printed
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Lines from the end
+    #[arg(long, default_value_t = 100)]
+    pub tail: usize,
+}
+
+/// Run one command in a sandbox, nothing else needed.
+#[derive(Args, Debug)]
+pub(crate) struct RunArgs {
+    /// Memory of all its processes together
+    #[arg(long, default_value = "512MiB", value_name = "SIZE")]
+    pub memory: String,
+    /// Processes and threads together
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    pub processes: u32,
+    /// Stop it after this time, for example 10s
+    #[arg(long, value_name = "SPAN")]
+    pub timeout: Option<String>,
+    /// Start even where walls are missing; they are named
+    #[arg(long)]
+    pub accept_weaker: bool,
+    /// The command
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "CMD"
+    )]
+    pub command: Vec<String>,
+}
+
+/// Create, list and revoke API keys.
+#[derive(Subcommand, Debug)]
+pub(crate) enum KeyCommand {
+    /// Make a key and print it once
+    Create {
+        /// What it is for
+        #[arg(long, default_value = "unnamed")]
+        name: String,
+        /// Requests it may make in a minute
+        #[arg(long, value_name = "N")]
+        requests_per_minute: Option<u32>,
+        /// When it ends, for example 90d
+        #[arg(long, value_name = "SPAN")]
+        expires: Option<String>,
+        /// Who asks, and why: part of the record
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// List keys, without their secrets
+    List,
+    /// End a key now
+    Revoke {
+        /// The id as `key list` shows it
+        id: String,
+    },
+}
+
+/// What stands, what runs, what was refused.
+#[derive(Args, Debug)]
+pub(crate) struct StatusArgs {
+    /// Make a new one-time token for the console; an unused older one is void
+    #[arg(long)]
+    pub new_token: bool,
+}
+
+/// Weaknesses and incidents.
+#[derive(Subcommand, Debug)]
+pub(crate) enum CaseCommand {
+    /// List cases
+    List,
+    /// One case with its history
+    Show {
+        /// The id as `case list` shows it
+        id: String,
+    },
+}
+
+/// Accept a finding until a date.
+#[derive(Args, Debug)]
+pub(crate) struct WaiveArgs {
+    /// The rule, for example admit/pickle-global
+    pub rule: String,
+    /// Only this finding
+    #[arg(long, value_name = "HEX")]
+    pub fingerprint: Option<String>,
+    /// A date (2026-12-31) or a span (30d); there is no waiver without an end
+    #[arg(long, value_name = "WHEN")]
+    pub until: String,
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+}
+
+/// Show, prove and verify the log.
+#[derive(Subcommand, Debug)]
+pub(crate) enum LogCommand {
+    /// The latest leaves
+    Show {
+        /// How many
+        #[arg(long, default_value_t = 20)]
+        count: u64,
+        /// From this index on, instead of the end
+        #[arg(long)]
+        from: Option<u64>,
+    },
+    /// Recompute the whole log and check its signature
+    Verify {
+        /// A log directory [default: the one of the state directory]
+        dir: Option<PathBuf>,
+    },
+    /// Write an inclusion proof that verifies offline
+    Prove {
+        /// The leaf's index
+        index: u64,
+        /// Where to write it [default: standard output]
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+}
+
+/// Explain the effective configuration.
+#[derive(Subcommand, Debug)]
+pub(crate) enum ConfigCommand {
+    /// Every key, its value and where it comes from
+    Explain {
+        /// The folder that holds ringfence.toml
+        #[arg(default_value = ".")]
+        dir: PathBuf,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_visible_command_stands_in_the_map_by_stage() {
+        for command in Cli::command()
+            .get_subcommands()
+            .filter(|c| !c.is_hide_set())
+        {
+            let name = command.get_name();
+            assert!(
+                GROUPS
+                    .lines()
+                    .any(|l| l.trim_start().split(' ').next() == Some(name)),
+                "{name} is missing from the map"
+            );
+        }
+    }
+
+    #[test]
+    fn a_waiver_without_an_end_does_not_parse() {
+        let parse = |args: &[&str]| Cli::try_parse_from(args.iter().copied()).is_ok();
+        assert!(parse(&[
+            "ringfence",
+            "waive",
+            "admit/x",
+            "--until",
+            "30d",
+            "--reason",
+            "r"
+        ]));
+        assert!(!parse(&["ringfence", "waive", "admit/x", "--reason", "r"]));
+    }
+}

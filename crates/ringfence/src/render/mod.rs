@@ -1,0 +1,26 @@
+//! Putting answers into words: tables for people, JSON for machines.
+
+pub(crate) mod scan;
+pub(crate) mod table;
+pub(crate) mod walls;
+
+use ringfence_core::error::{ErrorCode, Explained};
+use serde::Serialize;
+
+/// How output is shaped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// For people.
+    Table,
+    /// For machines.
+    Json,
+}
+
+/// Prints a value as JSON, indented.
+pub(crate) fn json(value: &impl Serialize) -> Result<(), Explained> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| {
+        Explained::new(ErrorCode("cli/json"), "the answer is not JSON", "report it").because(e)
+    })?;
+    println!("{text}");
+    Ok(())
+}

@@ -1,0 +1,250 @@
+//! The server: faces the network, so it has no root, no key of the log and no program to run.
+
+use super::{RoleResult, handed, misplaced, value};
+use crate::commands::check;
+use crate::render;
+use crate::render::Format;
+use crate::{FINDINGS, PASS};
+use ringfence_core::error::{ErrorCode, Explained};
+use ringfence_core::isolation::Strictness;
+use ringfence_core::ports::Isolation;
+use ringfence_core::verdict::Decision;
+use ringfence_crypto::random::SystemEntropy;
+use ringfence_sandbox::client::SupervisorClient;
+use ringfence_server::selftest::{self, Check};
+use ringfence_server::startup::{self, Options, Running, Started};
+use ringfence_sys::clock::SystemClock;
+use ringfence_sys::confine::{Confinement, Place, apply};
+use serde_json::json;
+use std::ffi::OsString;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What the supervisor said on the command line.
+struct Handed {
+    options: Options,
+    channel: OwnedFd,
+    /// Held open: the paths of `options` lead through it.
+    _project: OwnedFd,
+    selftest: bool,
+    format: Format,
+}
+
+/// Runs until it is told to stop.
+pub(crate) fn run(rest: Vec<OsString>) -> RoleResult {
+    let handed = read(rest)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| broken("the runtime did not start").because(e))?;
+    runtime.block_on(serve(handed))
+}
+
+fn broken(what: &str) -> Explained {
+    Explained::new(
+        ErrorCode("run/server-start"),
+        what,
+        "see `ringfence doctor`",
+    )
+}
+
+/// Reads the arguments and confines the process, while it has one thread.
+fn read(rest: Vec<OsString>) -> Result<Handed, Explained> {
+    let (mut fds, words) = handed(rest)?;
+    let channel = fds.take("supervisor").ok_or_else(misplaced)?;
+    let project = fds.take("project").ok_or_else(misplaced)?;
+    let path = |name: &str| value(&words, name).map(PathBuf::from).ok_or_else(misplaced);
+    let has = |flag: &str| words.iter().any(|w| w == flag);
+    let folder = path("--folder")?;
+    let recorder = path("--recorder")?;
+    let strictness = if has("--accept-weaker") {
+        Strictness::AcceptWeaker
+    } else {
+        Strictness::Full
+    };
+    ringfence_sys::process::set_not_dumpable().map_err(|e| misplaced().because(e))?;
+    let readable = project.try_clone().map_err(|e| misplaced().because(e))?;
+    let confinement =
+        Confinement::server(vec![Place::Fd(readable)], vec![Place::Path(folder.clone())])
+            .with_strictness(strictness);
+    apply(confinement).map_err(|e| Explained::of(&e))?;
+    let options = Options {
+        // The supervisor opened the folder; this user may not be able to walk to it.
+        root: PathBuf::from(format!("/proc/self/fd/{}", project.as_raw_fd())),
+        host_root: path("--project")?,
+        advisories: value(&words, "--advisories").map(PathBuf::from),
+        folder,
+        recorder,
+        strictness,
+        plain: has("--plain"),
+        check_only: has("--check-only"),
+        selftest: has("--selftest"),
+        terminal: Arc::new(|lines: &[String]| {
+            for line in lines {
+                eprintln!("{}", render::table::neutral(line));
+            }
+        }),
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
+    };
+    let format = if has("--json") {
+        Format::Json
+    } else {
+        Format::Table
+    };
+    Ok(Handed {
+        options,
+        channel,
+        _project: project,
+        selftest: has("--selftest"),
+        format,
+    })
+}
+
+async fn serve(handed: Handed) -> RoleResult {
+    let (client, driver) = SupervisorClient::new(handed.channel);
+    let isolation: Arc<dyn Isolation> = Arc::new(client);
+    let driver = tokio::task::JoinSet::from_iter([driver]);
+    let outcome = Box::pin(live(
+        handed.options,
+        isolation,
+        handed.selftest,
+        handed.format,
+    ))
+    .await;
+    drop(driver);
+    outcome
+}
+
+async fn live(
+    options: Options,
+    isolation: Arc<dyn Isolation>,
+    selftest: bool,
+    format: Format,
+) -> RoleResult {
+    let mut say = |line: &str| eprintln!("ringfence: {line}");
+    let started = Box::pin(startup::start(options, isolation, &mut say)).await?;
+    let running = match started {
+        Started::Decided(report) => {
+            if format == Format::Json {
+                render::json(&report)?;
+            } else {
+                render::scan::print(&report);
+            }
+            return Ok(check::code(&report));
+        }
+        Started::Running(running) => running,
+    };
+    let code = if selftest {
+        let checks = selftest::run(&running.app, running.authority_pem.clone()).await;
+        show_checks(&checks, format)?
+    } else {
+        welcome(&running);
+        until_stopped(&running).await?;
+        PASS
+    };
+    startup::stop(&running.app).await?;
+    Ok(code)
+}
+
+/// Resolves on SIGTERM, or when a command asked for the end.
+async fn until_stopped(running: &Running) -> Result<(), Explained> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())
+        .map_err(|e| broken("signals cannot be received").because(e))?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        () = running.app.tasks.stopped() => {}
+    }
+    Ok(())
+}
+
+fn show_checks(checks: &[Check], format: Format) -> RoleResult {
+    let passed = checks.iter().all(|c| c.passed);
+    if format == Format::Json {
+        render::json(&json!({"passed": passed, "checks": checks}))?;
+    } else {
+        let mut table = render::table::Table::new(&["CHECK", "RESULT", "SEEN"]);
+        for check in checks {
+            let result = if check.passed { "passed" } else { "FAILED" };
+            table.row([check.name.to_owned(), result.to_owned(), check.seen.clone()]);
+        }
+        print!("{table}");
+    }
+    Ok(if passed { PASS } else { FINDINGS })
+}
+
+/// What a person sees when everything runs.
+fn welcome(running: &Running) {
+    let app = &running.app;
+    let facts = app.facts();
+    if let Some(report) = &running.report {
+        let coverage = &report.verdict.coverage;
+        println!(
+            "verdict: {} ({} findings; {} octets seen, {} skipped)",
+            report.verdict.decision.as_str(),
+            report.findings.len(),
+            coverage.bytes_seen,
+            coverage.bytes_skipped()
+        );
+        if report.verdict.decision == Decision::Incomplete {
+            for reason in &report.verdict.reasons {
+                println!("  because {}", render::table::neutral(reason));
+            }
+        }
+    }
+    let standing: Vec<&str> = facts
+        .walls
+        .iter()
+        .filter(|w| w.stands)
+        .map(|w| w.wall.as_str())
+        .collect();
+    println!("walls that stand: {}", standing.join(", "));
+    for wall in facts.walls.iter().filter(|w| !w.stands) {
+        println!(
+            "wall that does NOT stand: {} ({})",
+            wall.wall.as_str(),
+            wall.evidence
+        );
+    }
+    println!("answers come from: {}", facts.upstream);
+    println!("gateway: {}", facts.gateway_url);
+    println!("console: {}", facts.console_url);
+    println!(
+        "one-time admin token for the console: {}",
+        running.token.danger_expose()
+    );
+    println!();
+    println!("try next:");
+    for line in suggestions(running) {
+        println!("  {line}");
+    }
+}
+
+/// Three commands that work when pasted.
+fn suggestions(running: &Running) -> [String; 3] {
+    let app = &running.app;
+    let facts = app.facts();
+    let program = std::env::args().next().filter(|a| a.contains('/'));
+    let program = program.unwrap_or_else(|| "ringfence".to_owned());
+    let state = app
+        .folder
+        .parent()
+        .map(|p| p.display().to_string())
+        .unwrap_or_default();
+    let ring = format!("{program} --state {state}");
+    let trust = facts
+        .authority
+        .map(|path| format!("--cacert {} ", path.display()))
+        .unwrap_or_default();
+    let question = json!({"question": "What is this project for?"});
+    [
+        format!(
+            "curl -s {trust}-H \"Authorization: Bearer $({ring} key create --name first)\" {}/apps/{}/ask -d '{question}'",
+            facts.gateway_url, app.project
+        ),
+        format!("{ring} status"),
+        format!("{ring} log verify"),
+    ]
+}

@@ -1,0 +1,326 @@
+//! Reading `ringfence.toml`: the span of what is wrong, and the nearest word that would be right.
+
+use super::{Config, Project};
+use ringfence_core::error::{ErrorCode, Explain};
+
+/// LIMIT: octets of a configuration file.
+pub const CONFIG_BYTES_MAX: usize = 256 * 1024;
+/// LIMIT: edits between an unknown key and the key that is suggested for it.
+const SUGGEST_DISTANCE_MAX: usize = 3;
+
+/// What is wrong with a configuration file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A key that does not exist.
+    #[error("unknown key `{key}`")]
+    UnknownKey {
+        /// The file.
+        file: String,
+        /// 1-based.
+        line: usize,
+        /// 1-based.
+        column: usize,
+        /// As written.
+        key: String,
+        /// The nearest existing key.
+        nearest: Option<String>,
+        /// All keys that could stand here.
+        known: Vec<String>,
+    },
+    /// Not TOML, or a value of the wrong kind.
+    #[error("{reason}")]
+    Invalid {
+        /// The file.
+        file: String,
+        /// 1-based.
+        line: usize,
+        /// 1-based.
+        column: usize,
+        /// What the parser says.
+        reason: String,
+    },
+    /// A combination that is refused.
+    #[error("{reason}")]
+    Refused {
+        /// The file.
+        file: String,
+        /// Dotted key.
+        key: &'static str,
+        /// Why.
+        reason: String,
+        /// What to write instead.
+        help: String,
+    },
+    /// Longer than [`CONFIG_BYTES_MAX`].
+    #[error("the file has {bytes} octets, at most {CONFIG_BYTES_MAX} are read")]
+    TooLong {
+        /// The file.
+        file: String,
+        /// Its length.
+        bytes: usize,
+    },
+}
+
+impl Explain for ConfigError {
+    fn code(&self) -> ErrorCode {
+        ErrorCode(match self {
+            Self::UnknownKey { .. } => "config/unknown-key",
+            Self::Invalid { .. } => "config/invalid",
+            Self::Refused { .. } => "config/refused",
+            Self::TooLong { .. } => "config/too-long",
+        })
+    }
+
+    fn place(&self) -> Option<String> {
+        Some(match self {
+            Self::UnknownKey {
+                file, line, column, ..
+            }
+            | Self::Invalid {
+                file, line, column, ..
+            } => format!("{file}:{line}:{column}"),
+            Self::Refused { file, key, .. } => format!("{file}, key {key}"),
+            Self::TooLong { file, .. } => file.clone(),
+        })
+    }
+
+    fn help(&self) -> Option<String> {
+        Some(match self {
+            Self::UnknownKey {
+                nearest: Some(nearest),
+                ..
+            } => format!("did you mean `{nearest}`?"),
+            Self::UnknownKey { known, .. } => {
+                format!("keys that can stand here: {}", known.join(", "))
+            }
+            Self::Invalid { .. } => {
+                "correct the value; `ringfence config explain` lists every key with its default"
+                    .to_owned()
+            }
+            Self::Refused { help, .. } => help.clone(),
+            Self::TooLong { .. } => "a configuration is a page, not a data file".to_owned(),
+        })
+    }
+}
+
+/// Parses and checks a configuration. `file` is only used to say where.
+pub fn parse(file: &str, text: &str) -> Result<Config, ConfigError> {
+    if text.len() > CONFIG_BYTES_MAX {
+        return Err(ConfigError::TooLong {
+            file: file.to_owned(),
+            bytes: text.len(),
+        });
+    }
+    let config: Config = toml::from_str(text).map_err(|e| describe(file, text, &e))?;
+    check(file, &config)?;
+    Ok(config)
+}
+
+fn describe(file: &str, text: &str, error: &toml::de::Error) -> ConfigError {
+    let offset = error.span().map_or(0, |s| s.start);
+    let (line, column) = position(text, offset);
+    let file = file.to_owned();
+    let message = error.message();
+    if let Some((key, known)) = unknown_field(message) {
+        return ConfigError::UnknownKey {
+            nearest: nearest(&key, &known),
+            file,
+            line,
+            column,
+            key,
+            known,
+        };
+    }
+    ConfigError::Invalid {
+        file,
+        line,
+        column,
+        reason: message.replace('\n', "; "),
+    }
+}
+
+/// Takes ``unknown field `x`, expected one of `a`, `b` `` apart, the wording serde has had since 1.0.
+fn unknown_field(message: &str) -> Option<(String, Vec<String>)> {
+    let rest = message.strip_prefix("unknown field `")?;
+    let (key, rest) = rest.split_once('`')?;
+    let known = rest
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect();
+    Some((key.to_owned(), known))
+}
+
+fn position(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+    (line, column)
+}
+
+fn nearest(key: &str, known: &[String]) -> Option<String> {
+    known
+        .iter()
+        .map(|candidate| (distance(key, candidate), candidate))
+        .filter(|(d, _)| *d <= SUGGEST_DISTANCE_MAX)
+        .min()
+        .map(|(_, candidate)| candidate.clone())
+}
+
+/// Levenshtein distance; both words are keys of a configuration, so the quadratic cost is nothing.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (cb, above) in b.iter().zip(row.iter_mut().skip(1)) {
+            let next = (diagonal + usize::from(ca != *cb))
+                .min(left + 1)
+                .min(*above + 1);
+            diagonal = *above;
+            *above = next;
+            left = next;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+/// Refuses combinations that would weaken the fence without anybody saying so.
+pub fn check(file: &str, config: &Config) -> Result<(), ConfigError> {
+    let refuse = |key, reason: String, help: &str| {
+        Err(ConfigError::Refused {
+            file: file.to_owned(),
+            key,
+            reason,
+            help: help.to_owned(),
+        })
+    };
+    let Project {
+        name,
+        directory,
+        documents,
+        ..
+    } = &config.project;
+    let leaves = |path: &str| {
+        path.starts_with('/') || path.split('/').any(|part| part == "..") || path.is_empty()
+    };
+    if let Some(path) = std::iter::once(directory)
+        .chain(documents)
+        .find(|p| leaves(p))
+    {
+        return refuse(
+            "project.directory",
+            format!("{path:?} leaves the folder of the configuration"),
+            "write a path below this file, without `..`",
+        );
+    }
+    if *name == ringfence_core::ids::ProjectId::host() {
+        return refuse(
+            "project.name",
+            "`host` names the machine itself".to_owned(),
+            "choose another project name",
+        );
+    }
+    if !config.gateway.tls && !config.gateway.listen.ip().is_loopback() {
+        return refuse(
+            "gateway.tls",
+            format!(
+                "plain HTTP on {} would show keys to the network",
+                config.gateway.listen
+            ),
+            "remove `tls = false`, or listen on 127.0.0.1",
+        );
+    }
+    if let Some(assistant) = &config.assistant
+        && assistant.command.first().is_none_or(String::is_empty)
+    {
+        return refuse(
+            "assistant.command",
+            "the command is empty".to_owned(),
+            "for example command = [\"python3\", \"assistant.py\"]",
+        );
+    }
+    let bad_model = config.models.iter().find(|m| {
+        !(m.upstream == "auto" || m.upstream == "demo" || m.upstream.starts_with("http://"))
+    });
+    if let Some(model) = bad_model {
+        return refuse(
+            "model.upstream",
+            format!("{:?} is not an upstream", model.upstream),
+            "write \"auto\", \"demo\" or \"http://127.0.0.1:11434\"",
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: &str = "[project]\nname = \"helpdesk\"\n";
+
+    fn error(text: &str) -> ConfigError {
+        parse("ringfence.toml", text).unwrap_err()
+    }
+
+    #[test]
+    fn the_smallest_file_gets_safe_defaults() {
+        let config = parse("ringfence.toml", SMALL).unwrap();
+        assert!(config.gateway.tls && config.gateway.listen.ip().is_loopback());
+        assert_eq!(config.sandbox.memory, super::super::Bytes(512 << 20));
+        assert_eq!(config.project.owner.as_str(), "local");
+    }
+
+    #[test]
+    fn an_unknown_key_points_at_its_line_and_names_the_nearest() {
+        let e = error(&format!("{SMALL}[gateway]\nlissten = \"127.0.0.1:1\"\n"));
+        assert_eq!(e.place().as_deref(), Some("ringfence.toml:4:1"));
+        assert_eq!(e.help().as_deref(), Some("did you mean `listen`?"));
+        assert_eq!(e.code().0, "config/unknown-key");
+    }
+
+    #[test]
+    fn a_key_far_from_all_others_lists_what_could_stand_there() {
+        let e = error("[project]\nname = \"a\"\nquarantine = 1\n");
+        assert_eq!(
+            e.help().as_deref(),
+            Some("keys that can stand here: name, directory, documents, owner")
+        );
+    }
+
+    #[test]
+    fn plain_http_is_refused_off_loopback_and_accepted_on_it() {
+        let with = |listen: &str| {
+            parse(
+                "f",
+                &format!("{SMALL}[gateway]\nlisten = \"{listen}\"\ntls = false\n"),
+            )
+        };
+        assert!(with("127.0.0.1:1").is_ok());
+        assert_eq!(with("0.0.0.0:1").unwrap_err().code().0, "config/refused");
+    }
+
+    #[test]
+    fn a_file_is_read_at_the_limit_and_refused_one_octet_longer() {
+        let fill = |n: usize| format!("{SMALL}#{}", "x".repeat(n - SMALL.len() - 1));
+        assert!(parse("f", &fill(CONFIG_BYTES_MAX)).is_ok());
+        assert_eq!(
+            error(&fill(CONFIG_BYTES_MAX + 1)).code().0,
+            "config/too-long"
+        );
+    }
+
+    #[test]
+    fn distance_counts_edits() {
+        assert_eq!(distance("listen", "listen"), 0);
+        assert_eq!(distance("lissten", "listen"), 1);
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("kitten", "sitting"), 3);
+    }
+}

@@ -1,0 +1,157 @@
+//! One function for each operation; the work is done in [`crate::service`].
+
+use super::answer::Failure;
+use crate::app::{App, broken};
+use crate::service::{cases, keys, leaves, status, waivers};
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, Query, State};
+use ringfence_core::error::{ErrorCode, Explained};
+use ringfence_core::ids::{CaseId, KeyId};
+use ringfence_core::json::parse_strict;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// Who acts through the Unix socket.
+const ACTOR: &str = "user:operator";
+
+type Shared = State<Arc<App>>;
+type Answer<T> = Result<Json<T>, Failure>;
+
+/// Reads a body strictly: duplicate and unknown keys are refused.
+fn body<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Explained> {
+    let refuse = |why: String| {
+        Explained::new(
+            ErrorCode("run/control-body"),
+            "the request body was not understood",
+            "the shapes are at GET /v1/openapi.json",
+        )
+        .because(why)
+    };
+    let value = parse_strict(bytes).map_err(|e| refuse(e.to_string()))?;
+    serde_json::from_value(value).map_err(|e| refuse(e.to_string()))
+}
+
+fn id<T: std::str::FromStr>(text: &str, what: &str) -> Result<T, Explained> {
+    text.parse().map_err(|_| {
+        Explained::new(
+            ErrorCode("run/id-not-found"),
+            format!("there is no {what} {text:?}"),
+            "list what there is",
+        )
+    })
+}
+
+pub(super) async fn status(State(app): Shared) -> Answer<status::Status> {
+    Ok(Json(status::status(&app).await?))
+}
+
+pub(super) async fn stop(State(app): Shared) -> Answer<Value> {
+    app.tasks.stop();
+    Ok(Json(json!({"stopping": true})))
+}
+
+pub(super) async fn new_token(State(app): Shared) -> Answer<Value> {
+    let token = app.door.issue(app.entropy.as_ref())?;
+    Ok(Json(json!({"token": token.danger_expose()})))
+}
+
+pub(super) async fn sandboxes(State(app): Shared) -> Answer<Vec<status::ShownSandbox>> {
+    Ok(Json(status::sandboxes(&app).await?))
+}
+
+#[derive(Deserialize)]
+pub(super) struct LogsQuery {
+    from: Option<u64>,
+    tail: Option<usize>,
+}
+
+pub(super) async fn logs(
+    State(app): Shared,
+    Query(query): Query<LogsQuery>,
+) -> Answer<status::LogPiece> {
+    Ok(Json(status::logs(&app, query.from, query.tail).await?))
+}
+
+pub(super) async fn keys(State(app): Shared) -> Answer<Vec<keys::ShownKey>> {
+    Ok(Json(keys::list(&app).await?))
+}
+
+pub(super) async fn create_key(State(app): Shared, bytes: Bytes) -> Answer<keys::CreatedKey> {
+    Ok(Json(keys::create(&app, ACTOR, body(&bytes)?).await?))
+}
+
+pub(super) async fn revoke_key(State(app): Shared, Path(key): Path<String>) -> Answer<Value> {
+    let key: KeyId = id(&key, "key")?;
+    keys::revoke(&app, ACTOR, key.clone()).await?;
+    Ok(Json(json!({"revoked": key})))
+}
+
+pub(super) async fn cases(State(app): Shared) -> Answer<Vec<cases::ShownCase>> {
+    Ok(Json(cases::list(&app).await?))
+}
+
+pub(super) async fn case(State(app): Shared, Path(case): Path<String>) -> Answer<cases::CaseFile> {
+    let case: CaseId = id(&case, "case")?;
+    Ok(Json(cases::show(&app, case).await?))
+}
+
+pub(super) async fn waivers(State(app): Shared) -> Answer<Vec<waivers::ShownWaiver>> {
+    Ok(Json(waivers::list(&app).await?))
+}
+
+pub(super) async fn waive(State(app): Shared, bytes: Bytes) -> Answer<waivers::ShownWaiver> {
+    Ok(Json(waivers::create(&app, ACTOR, body(&bytes)?).await?))
+}
+
+pub(super) async fn alerts(State(app): Shared) -> Answer<Vec<cases::ShownAlert>> {
+    Ok(Json(cases::alerts(&app).await?))
+}
+
+#[derive(Deserialize)]
+pub(super) struct LeavesQuery {
+    from: Option<u64>,
+    #[serde(default = "twenty")]
+    count: u64,
+}
+
+fn twenty() -> u64 {
+    20
+}
+
+pub(super) async fn leaves(
+    State(app): Shared,
+    Query(query): Query<LeavesQuery>,
+) -> Answer<leaves::Page> {
+    Ok(Json(leaves::page(&app, query.from, query.count).await?))
+}
+
+pub(super) async fn proof(State(app): Shared, Path(index): Path<u64>) -> Result<String, Failure> {
+    Ok(leaves::proof(&app, index).await?)
+}
+
+pub(super) async fn verdict(State(app): Shared) -> Answer<Value> {
+    let report = status::last_report(&app).await?;
+    report.map(Json).ok_or_else(|| {
+        Failure(Explained::new(
+            ErrorCode("admit/verdict-not-found"),
+            "no verdict was reached yet",
+            "ringfence up, or ringfence check",
+        ))
+    })
+}
+
+pub(super) async fn metrics(State(app): Shared) -> String {
+    status::metrics(&app).await
+}
+
+pub(super) async fn description() -> Answer<Value> {
+    let description = super::openapi();
+    if description.is_object() {
+        Ok(Json(description))
+    } else {
+        Err(Failure(broken("the description is not an object")))
+    }
+}

@@ -1,0 +1,334 @@
+//! The hosted assistant: its sandbox, its doors, what it prints, and what happens when it ends.
+
+use crate::app::{App, broken};
+use crate::config::Assistant;
+use crate::output::Output;
+use axum::Router;
+use ringfence_core::error::Explained;
+use ringfence_core::event::{Occurrence, Target};
+use ringfence_core::ids::SandboxId;
+use ringfence_core::isolation::{
+    Access, Door, Ended, ExecRequest, Mount, Program, Spec, Strictness,
+};
+use ringfence_core::leaf::{LeafAction, Outcome};
+use ringfence_core::ports::{Isolation, Running, Sandbox};
+use ringfence_gateway::{Gateway, Peer};
+use ringfence_net::listen::{Listener, ServeLimits, serve};
+use ringfence_sandbox::exec_service::ExecPolicy;
+use ringfence_watch::kinds;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::unix::pipe;
+
+/// Port of the gateway's door inside the sandbox.
+const GATEWAY_DOOR: u16 = 8081;
+/// Port of the exec service's door inside the sandbox.
+const EXEC_DOOR: u16 = 8082;
+/// Where the project stands inside.
+const PROJECT_INSIDE: &str = "/project";
+/// What stands in the place of an API key: the door identifies the assistant.
+const PLACEHOLDER_KEY: &str = "ringfence-placeholder";
+/// LIMIT: starts of an assistant that keeps ending, before it is left down.
+pub const STARTS_MAX: u32 = 5;
+/// Milliseconds between two samples of a sandbox.
+const SAMPLE_MS: u64 = 2_000;
+/// Milliseconds before an assistant that ended is started again, times the number of starts.
+const RESTART_MS: u64 = 500;
+
+/// What the doors lead to.
+pub struct Services {
+    /// The gateway.
+    pub gateway: Arc<Gateway>,
+    /// The exec service.
+    pub exec: Router,
+}
+
+/// Starts the sandbox of the assistant and everything that belongs to it.
+pub async fn start(
+    app: &Arc<App>,
+    isolation: &dyn Isolation,
+    folder: &Path,
+    strictness: Strictness,
+    services: &Services,
+) -> Result<(), Explained> {
+    let id = fresh_id(app, "app")?;
+    let sandbox = isolation.start(spec(app, id, folder, strictness)).await?;
+    let missing: Vec<String> = sandbox
+        .attestation()
+        .missing()
+        .map(|w| w.wall.as_str().to_owned())
+        .collect();
+    let standing = sandbox.attestation().walls.len() - missing.len();
+    let leaf = app
+        .leaf(
+            "service",
+            LeafAction::SandboxStart,
+            format!("sandbox:{}", sandbox.id()),
+        )
+        .with("walls_standing", i64::try_from(standing).unwrap_or(0))
+        .with("walls_missing", missing);
+    app.record(leaf).await?;
+    take_over(app, sandbox, services, Begin::Fresh);
+    Ok(())
+}
+
+/// Whether the assistant's program is to be started or runs already.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// Start it.
+    Fresh,
+    /// It outlived the previous server.
+    Adopted,
+}
+
+/// Serves the doors of a sandbox, samples it, and runs its program.
+pub fn take_over(app: &Arc<App>, sandbox: Arc<dyn Sandbox>, services: &Services, begin: Begin) {
+    app.learn(|facts| {
+        facts.walls.clone_from(&sandbox.attestation().walls);
+        facts.sandbox = Some(sandbox.id().to_string());
+    });
+    app.host(Some(Arc::clone(&sandbox)));
+    for (door, socket) in sandbox.take_doors() {
+        open(app, &sandbox, &door, socket, services);
+    }
+    app.tasks.add(sample(Arc::clone(app), Arc::clone(&sandbox)));
+    if begin == Begin::Fresh
+        && let Some(assistant) = app.config.assistant.clone()
+    {
+        app.tasks
+            .add(keep_running(Arc::clone(app), sandbox, assistant));
+    }
+}
+
+/// An id that nobody can guess.
+pub fn fresh_id(app: &App, prefix: &str) -> Result<SandboxId, Explained> {
+    let token = ringfence_crypto::random::token_hex(app.entropy.as_ref(), 12)
+        .map_err(|e| Explained::of(&e))?;
+    format!("{prefix}-{token}")
+        .parse()
+        .map_err(|_| broken("a sandbox id was not an id"))
+}
+
+fn spec(app: &App, id: SandboxId, folder: &Path, strictness: Strictness) -> Spec {
+    let wanted = &app.config.sandbox;
+    let mut spec = Spec::new(id, app.project.clone());
+    spec.memory_bytes = wanted.memory.0;
+    spec.processes = wanted.processes;
+    spec.cpu_millis = Some(wanted.cpu_millis());
+    spec.tmp_bytes = wanted.tmp.0;
+    spec.strictness = strictness;
+    spec.mounts.push(Mount {
+        source: folder.to_owned(),
+        target: PROJECT_INSIDE.into(),
+        access: Access::ReadOnly,
+    });
+    let door = |name: &str, port| Door {
+        name: name.to_owned(),
+        port,
+    };
+    spec.doors = vec![door("gateway", GATEWAY_DOOR), door("exec", EXEC_DOOR)];
+    spec
+}
+
+/// What one code execution may use: the limits of the assistant itself, and a time.
+pub fn exec_policy(app: &App, strictness: Strictness) -> ExecPolicy {
+    let wanted = &app.config.sandbox;
+    let mut policy = ExecPolicy::new(app.project.clone(), format!("sandbox:{}", app.project));
+    policy.memory_bytes = wanted.memory.0;
+    policy.processes = wanted.processes;
+    policy.cpu_millis = wanted.cpu_millis();
+    policy.tmp_bytes = wanted.tmp.0;
+    policy.timeout_ms_default = wanted.exec_timeout_ms;
+    policy.timeout_ms_max = wanted.exec_timeout_ms;
+    policy.strictness = strictness;
+    policy
+}
+
+fn environment(app: &App, assistant: &Assistant) -> Vec<(String, String)> {
+    let model = app
+        .config
+        .models
+        .first()
+        .map_or("demo", |m| m.name.as_str());
+    let fixed = [
+        ("PATH", "/usr/local/bin:/usr/bin:/bin".to_owned()),
+        ("HOME", "/tmp".to_owned()),
+        ("LANG", "C.UTF-8".to_owned()),
+        ("PYTHONDONTWRITEBYTECODE", "1".to_owned()),
+        ("PYTHONUNBUFFERED", "1".to_owned()),
+        ("PORT", assistant.port.to_string()),
+        (
+            "OPENAI_BASE_URL",
+            format!("http://127.0.0.1:{GATEWAY_DOOR}/v1"),
+        ),
+        ("OPENAI_API_KEY", PLACEHOLDER_KEY.to_owned()),
+        ("OPENAI_MODEL", model.to_owned()),
+        ("OLLAMA_HOST", format!("http://127.0.0.1:{GATEWAY_DOOR}")),
+        (
+            "RINGFENCE_EXEC_URL",
+            format!("http://127.0.0.1:{EXEC_DOOR}"),
+        ),
+    ];
+    let fixed = fixed
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value));
+    let own = assistant
+        .env
+        .iter()
+        .map(|(name, value)| (name.clone(), value.clone()));
+    fixed.chain(own).collect()
+}
+
+/// Serves one door. Who comes through it is known by the socket.
+fn open(
+    app: &Arc<App>,
+    sandbox: &Arc<dyn Sandbox>,
+    door: &Door,
+    socket: OwnedFd,
+    services: &Services,
+) {
+    let Ok(listener) = Listener::adopt_tcp(socket) else {
+        tracing::error!(door = door.name, "a door cannot be served");
+        return;
+    };
+    let stopping = app.tasks.stopping();
+    if door.name == "gateway" {
+        let gateway = Arc::clone(&services.gateway);
+        let (project, id) = (sandbox.project().clone(), sandbox.id().clone());
+        app.tasks.add(serve(
+            listener,
+            None,
+            ServeLimits::default(),
+            move |request, _origin| {
+                let gateway = Arc::clone(&gateway);
+                let peer = Peer::Door {
+                    project: project.clone(),
+                    sandbox: id.clone(),
+                };
+                async move { gateway.handle(request, peer).await }
+            },
+            stopping,
+        ));
+    } else {
+        let service = crate::web::service(services.exec.clone());
+        app.tasks.add(serve(
+            listener,
+            None,
+            ServeLimits::default(),
+            service,
+            stopping,
+        ));
+    }
+}
+
+/// Runs the program, and starts it again when it ends, a limited number of times.
+async fn keep_running(app: Arc<App>, sandbox: Arc<dyn Sandbox>, assistant: Assistant) {
+    let output = Arc::clone(&app.output);
+    for attempt in 1..=STARTS_MAX {
+        let request = ExecRequest {
+            program: Program::Command(assistant.command.clone()),
+            env: environment(&app, &assistant),
+            workdir: PROJECT_INSIDE.into(),
+            wall_ms: None,
+        };
+        let ended = match sandbox.exec(request).await {
+            Ok(running) => follow(running, &output).await,
+            Err(error) => {
+                tracing::error!(code = error.code, "the assistant did not start");
+                Ended::Lost
+            }
+        };
+        if *app.tasks.stopping().borrow() || ended == Ended::Lost {
+            break;
+        }
+        let target = Target::Sandbox(sandbox.id().clone());
+        let occurrence = Occurrence::new(
+            app.now(),
+            app.project.clone(),
+            target,
+            "run.assistant.ended",
+        )
+        .with("ended", format!("{ended:?}"))
+        .with("starts", attempt);
+        app.events.emit(occurrence);
+        let note = format!(
+            "ringfence: the assistant ended ({ended:?}), start {attempt} of {STARTS_MAX}\n"
+        );
+        if output.append(note.as_bytes()).is_err() {
+            tracing::error!("the assistant's output cannot be kept");
+        }
+        tokio::time::sleep(Duration::from_millis(RESTART_MS * u64::from(attempt))).await;
+    }
+    stopped(&app, &sandbox).await;
+}
+
+async fn stopped(app: &App, sandbox: &Arc<dyn Sandbox>) {
+    if *app.tasks.stopping().borrow() {
+        return;
+    }
+    app.host(None);
+    let leaf = app
+        .leaf(
+            "service",
+            LeafAction::SandboxStop,
+            format!("sandbox:{}", sandbox.id()),
+        )
+        .outcome(Outcome::Failed);
+    if let Err(error) = app.record(leaf).await {
+        tracing::error!(code = error.code, "a stop was not recorded");
+    }
+}
+
+/// Keeps what a program prints until it ends.
+async fn follow(running: Running, output: &Arc<Output>) -> Ended {
+    let Running {
+        stdin,
+        stdout,
+        stderr,
+        ended,
+        ..
+    } = running;
+    drop(stdin);
+    let ((), (), ended) = tokio::join!(pump(stdout, output), pump(stderr, output), ended);
+    ended
+}
+
+async fn pump(fd: OwnedFd, output: &Arc<Output>) {
+    let Ok(mut receiver) = pipe::Receiver::from_owned_fd(fd) else {
+        return;
+    };
+    let mut buffer = vec![0; 16 * 1024];
+    while let Ok(length @ 1..) = receiver.read(&mut buffer).await {
+        let piece = buffer.get(..length).unwrap_or_default().to_vec();
+        let output = Arc::clone(output);
+        let kept = tokio::task::spawn_blocking(move || output.append(&piece)).await;
+        if !matches!(kept, Ok(Ok(()))) {
+            tracing::error!("the assistant's output cannot be kept");
+        }
+    }
+}
+
+/// Measures a sandbox until it is gone.
+async fn sample(app: Arc<App>, sandbox: Arc<dyn Sandbox>) {
+    loop {
+        tokio::select! {
+            () = app.tasks.stopped() => return,
+            () = tokio::time::sleep(Duration::from_millis(SAMPLE_MS)) => {}
+        }
+        let Ok(stats) = sandbox.stats().await else {
+            return;
+        };
+        let target = Target::Sandbox(sandbox.id().clone());
+        let occurrence =
+            Occurrence::new(app.now(), app.project.clone(), target, kinds::SANDBOX_STATS)
+                .with("cpu_us", stats.cpu_us)
+                .with("memory_bytes", stats.memory_bytes)
+                .with("processes", stats.processes)
+                .with("oom_kills", stats.oom_kills)
+                .with("fork_denials", stats.fork_denials);
+        app.events.emit(occurrence);
+    }
+}

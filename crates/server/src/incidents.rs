@@ -1,0 +1,178 @@
+//! RESPOND within the service: findings and trips become cases, cases become alerts, alerts leave
+//! through the outbox, and waivers end.
+
+use crate::app::{App, broken};
+use crate::wire::respond::Webhooks;
+use ringfence_admit::ScanReport;
+use ringfence_core::error::Explained;
+use ringfence_core::event::Target;
+use ringfence_core::leaf::{Leaf, LeafAction};
+use ringfence_core::ports::BreakerState;
+use ringfence_core::severity::Severity;
+use ringfence_respond::cases::Incident;
+use ringfence_respond::dispatch::{ATTEMPT_MS_MAX, DispatchParts, Dispatcher};
+use ringfence_respond::{Respond, RespondError};
+use ringfence_watch::Trip;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Milliseconds between two rounds.
+const ROUND_MS: u64 = 1_000;
+
+/// Runs work on cases, waivers and alerts away from the tasks that wait for sockets.
+pub async fn respond<T: Send + 'static>(
+    app: &App,
+    work: impl FnOnce(&Respond) -> Result<T, RespondError> + Send + 'static,
+) -> Result<T, Explained> {
+    let respond = app.respond.clone();
+    tokio::task::spawn_blocking(move || work(&respond))
+        .await
+        .map_err(|e| broken("work on cases ended early").because(e))?
+        .map_err(|e| Explained::of(&e))
+}
+
+async fn record_all(app: &App, leaves: Vec<Leaf>) -> Result<(), Explained> {
+    for mut leaf in leaves {
+        leaf.config = Some(app.config_digest);
+        app.record(leaf).await?;
+    }
+    Ok(())
+}
+
+/// Opens cases for what a scan found.
+pub async fn from_report(app: &App, report: &ScanReport) -> Result<(), Explained> {
+    let (project, owner) = (app.project.clone(), app.config.project.owner.clone());
+    let findings = report.findings.clone();
+    let opened = respond(app, move |r| {
+        r.cases().open_from_findings(&project, &owner, &findings)
+    })
+    .await?;
+    record_all(app, opened.leaves).await
+}
+
+/// Takes what the breakers did since the last time: a leaf each, and a case where something was
+/// stopped.
+pub async fn collect(app: &App) -> Result<(), Explained> {
+    for trip in app.watch.take_trips() {
+        let leaf = app
+            .leaf("service", LeafAction::BreakerChange, name(&trip.target))
+            .with("from", format!("{:?}", trip.from))
+            .with("to", format!("{:?}", trip.to))
+            .with("rule", trip.rule.to_string())
+            .with("reason", trip.reason.clone());
+        app.record(leaf).await?;
+        let Some(incident) = incident(&trip) else {
+            continue;
+        };
+        let project = trip.project.unwrap_or_else(|| app.project.clone());
+        let owner = app.config.project.owner.clone();
+        let opened = respond(app, move |r| {
+            r.cases().open_from_incident(&project, &owner, incident)
+        })
+        .await?;
+        record_all(app, opened.leaves).await?;
+    }
+    Ok(())
+}
+
+fn name(target: &Target) -> String {
+    match target {
+        Target::Sandbox(id) => format!("sandbox:{id}"),
+        Target::Key(id) => format!("key:{id}"),
+        Target::Request(id) => format!("request:{id}"),
+        Target::Process(pid) => format!("process:{pid}"),
+        Target::Host => "host".to_owned(),
+    }
+}
+
+fn incident(trip: &Trip) -> Option<Incident> {
+    let (severity, verb) = match trip.to {
+        BreakerState::Frozen => (Severity::Critical, "stopped"),
+        BreakerState::Throttled => (Severity::High, "slowed down"),
+        BreakerState::HalfOpen | BreakerState::Closed => return None,
+    };
+    let target = name(&trip.target);
+    Some(Incident {
+        rule: trip.rule.clone(),
+        title: format!("{target} was {verb} by its breaker"),
+        severity,
+        evidence: trip.reason.clone(),
+        mitigation: format!("requests of {target} are {verb} until it has been quiet"),
+        fix: "find out what sent them; end a key with `ringfence key revoke ID`".to_owned(),
+        target,
+    })
+}
+
+/// Does all of it, round after round, until the service stops.
+pub fn keep_watch(app: &Arc<App>) {
+    let dispatcher = Dispatcher::new(DispatchParts {
+        respond: app.respond.clone(),
+        webhooks: app.webhooks.clone(),
+        transport: Arc::new(Webhooks),
+        terminal: Arc::clone(&app.terminal),
+        attempt_ms: ATTEMPT_MS_MAX,
+    });
+    let watched = Arc::clone(app);
+    app.tasks.add(async move {
+        loop {
+            tokio::select! {
+                () = watched.tasks.stopped() => return,
+                () = tokio::time::sleep(Duration::from_millis(ROUND_MS)) => {}
+            }
+            if let Err(error) = round(&watched, &dispatcher).await {
+                tracing::error!(
+                    code = error.code,
+                    what = error.what,
+                    "a round of RESPOND failed"
+                );
+            }
+        }
+    });
+}
+
+async fn round(app: &App, dispatcher: &Dispatcher) -> Result<(), Explained> {
+    collect(app).await?;
+    let project = app.project.clone();
+    let ended = respond(app, move |r| r.waivers().expire(&project)).await?;
+    record_all(app, ended).await?;
+    dispatcher.run_due().await.map_err(|e| Explained::of(&e))?;
+    let uses = app.keys.take_uses();
+    if uses.is_empty() {
+        return Ok(());
+    }
+    app.state(move |store| store.write(move |tx| ringfence_store::keys::touch(tx, &uses)))
+        .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringfence_core::ids::RuleId;
+    use ringfence_core::time::Timestamp;
+
+    fn trip(to: BreakerState) -> Trip {
+        Trip {
+            target: Target::Key("abc".parse().unwrap()),
+            project: None,
+            time: Timestamp(0),
+            from: BreakerState::Closed,
+            to,
+            rule: RuleId::of("watch/denial-rate"),
+            reason: "31 denials in 10 s".to_owned(),
+        }
+    }
+
+    #[test]
+    fn only_what_was_stopped_or_slowed_is_an_incident() {
+        assert_eq!(
+            incident(&trip(BreakerState::Frozen)).unwrap().severity,
+            Severity::Critical
+        );
+        assert_eq!(
+            incident(&trip(BreakerState::Throttled)).unwrap().severity,
+            Severity::High
+        );
+        assert_eq!(incident(&trip(BreakerState::Closed)), None);
+        assert_eq!(incident(&trip(BreakerState::HalfOpen)), None);
+    }
+}

@@ -1,0 +1,10 @@
+//! What the control API and the console do, each thing once.
+//!
+//! A change is a leaf first and an effect second: the log may say that something was tried, but
+//! nothing takes effect that the log does not know.
+
+pub mod cases;
+pub mod keys;
+pub mod leaves;
+pub mod status;
+pub mod waivers;

@@ -1,0 +1,5 @@
+//! Where the rooms are joined: each file gives one stage what it asks for through a port.
+
+pub mod gateway;
+pub mod record;
+pub mod respond;
