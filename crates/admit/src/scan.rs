@@ -5,7 +5,7 @@ use crate::error::AdmitError;
 use crate::inventory::{Inventory, Lookups, ModelFile};
 use crate::kind::{Unread, is_config, model_format, unread};
 use crate::report::{REPORT_VERSION, ScanReport};
-use crate::walk::{HostOpener, Opener, WalkLimits, WalkedFile, walk};
+use crate::walk::{HostOpener, Opener, WalkLimits, Walked, WalkedFile, walk};
 use ringfence_core::capability::CapabilityManifest;
 use ringfence_core::digest::Digest;
 use ringfence_core::finding::Finding;
@@ -122,25 +122,43 @@ pub fn scan_with(
     let walked = walk(root, opener, options.limits, &mut |file| {
         scan.file(file, progress);
     });
-    let mut coverage = walked.coverage;
     scan.inventory.files = walked.files;
     scan.inventory.links = walked.links;
     scan.lookups.finish(&scan.inventory);
-    coverage.absorb(scan.part);
-    coverage.items += scan.inventory.components.len() as u64;
-    coverage.skips.append(&mut scan.lookups.skips);
+    let ages = index.ages(options.now, options.gate.advisories_age_days_max);
+    Ok(decide(&gate, options, scan, walked, ages))
+}
+
+/// Asks the gate about everything that was gathered and puts the answer together.
+fn decide(
+    gate: &Gate,
+    options: &ScanOptions,
+    scan: Scan<'_>,
+    walked: Walked,
+    ages: Vec<DataAge>,
+) -> ScanReport {
+    let Scan {
+        lookups,
+        inventory,
+        gathered,
+        mut findings,
+        part,
+        ..
+    } = scan;
+    let mut coverage = walked.coverage;
+    coverage.absorb(part);
+    coverage.items += inventory.components.len() as u64;
+    coverage.skips.extend(lookups.skips);
     coverage
         .skips
         .sort_by(|a, b| (&a.path, &a.reason).cmp(&(&b.path, &b.reason)));
-    let ages = index.ages(options.now, options.gate.advisories_age_days_max);
     let used = |age: &&DataAge| {
         age.name
             .strip_prefix("advisories:")
-            .is_some_and(|e| scan.lookups.ecosystems.contains(e))
+            .is_some_and(|e| lookups.ecosystems.contains(e))
     };
     coverage.data_age = ages.iter().filter(used).cloned().collect();
-    let mut findings = scan.findings;
-    findings.append(&mut scan.lookups.findings);
+    findings.extend(lookups.findings);
     findings.sort_by(|a, b| order(a).cmp(&order(b)));
     let covered = |f: &Finding| options.waivers.iter().any(|w| w.covers(f, options.now));
     let decision = gate.evaluate(&GateInput {
@@ -151,12 +169,12 @@ pub fn scan_with(
         coverage: coverage.clone(),
         now: options.now,
     });
-    Ok(ScanReport {
+    ScanReport {
         v: REPORT_VERSION,
         time: options.now,
         project_digest: walked.digest,
         gate_digest: Digest(sha256(&gate.digest_input())),
-        inventory: scan.inventory,
+        inventory,
         waived: findings
             .iter()
             .filter(|f| covered(f))
@@ -168,10 +186,10 @@ pub fn scan_with(
             reasons: decision.reasons,
             coverage,
         },
-        manifest: scan.gathered.manifest(),
+        manifest: gathered.manifest(),
         declared: options.declared.clone(),
         advisory_ages: ages,
-    })
+    }
 }
 
 fn order(finding: &Finding) -> (&str, Option<u32>, &str, &str) {
