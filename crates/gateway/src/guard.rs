@@ -81,11 +81,7 @@ impl GuardConfig {
         check("shield", self.shield, &[Block, Tag, Pass])?;
         check("shield_tools", self.shield_tools, &[Block, Tag, Pass])?;
         check("pii_inbound", self.pii_inbound, &[Redact, Block, Tag, Pass])?;
-        check(
-            "pii_outbound",
-            self.pii_outbound,
-            &[Redact, Block, Tag, Pass],
-        )?;
+        check("pii_outbound", self.pii_outbound, &[Redact, Block, Pass])?;
         check("unscanned", self.unscanned, &[Block, Pass])
     }
 }

@@ -25,6 +25,8 @@ pub struct Inbound {
     pub model: Option<String>,
     /// Rules that spoke without stopping the request.
     pub tagged: BTreeSet<RuleId>,
+    /// How often the shield spoke without stopping the request.
+    pub shield_hits: u64,
     /// How many spans were redacted.
     pub redactions: u64,
     /// Octets of text, for an estimate of tokens.
@@ -70,6 +72,7 @@ pub fn examine(
         guard,
         config,
         tagged: BTreeSet::new(),
+        shield_hits: 0,
         redactions: 0,
         text_bytes: 0,
         changed: false,
@@ -89,6 +92,7 @@ pub fn examine(
     }
     let Look {
         tagged,
+        shield_hits,
         redactions,
         text_bytes,
         changed,
@@ -104,6 +108,7 @@ pub fn examine(
         bytes,
         model,
         tagged,
+        shield_hits,
         redactions,
         text_bytes,
     })
@@ -157,6 +162,7 @@ struct Look<'a> {
     guard: &'a dyn Guard,
     config: &'a GuardConfig,
     tagged: BTreeSet<RuleId>,
+    shield_hits: u64,
     redactions: u64,
     text_bytes: u64,
     changed: bool,
@@ -257,6 +263,7 @@ impl Look<'_> {
                 }
                 Some(hit) => {
                     self.tagged.insert(hit.rule);
+                    self.shield_hits += 1;
                     Ok(())
                 }
                 None => Ok(()),

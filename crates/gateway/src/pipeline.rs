@@ -192,10 +192,12 @@ impl Gateway {
             bytes,
             model,
             tagged,
+            shield_hits,
             redactions,
             text_bytes,
         } = looked.map_err(|stopped| stopped.error)?;
         settlement.facts.rules.extend(tagged);
+        settlement.facts.shield_hits = shield_hits;
         settlement.facts.redactions_in = redactions;
         settlement.facts.text_bytes.0 = text_bytes;
         // Which upstream: by language and by the name of the model, nothing else.
@@ -234,8 +236,10 @@ impl Gateway {
                 if parts.status.is_success() {
                     settlement.complete();
                 } else {
-                    // The engine refused, in its own filtered words.
-                    settlement.fail(&GatewayError::UpstreamFailed(parts.status.as_u16()), None);
+                    // The engine refused, in its own filtered words: the client's business.
+                    settlement.facts.outcome = Outcome::Failed;
+                    settlement.facts.code = Some("run/engine-refused");
+                    settlement.complete();
                 }
                 Ok(respond(parts.status, &parts.headers, body::full(octets)))
             }
@@ -452,6 +456,7 @@ fn nothing() -> Inbound {
         bytes: Bytes::new(),
         model: None,
         tagged: BTreeSet::new(),
+        shield_hits: 0,
         redactions: 0,
         text_bytes: 0,
     }
@@ -478,6 +483,7 @@ fn facts(id: &RequestId, identity: &Identity, matched: &Matched) -> Facts {
         tokens_source: TokenSource::None,
         text_bytes: (0, 0),
         rules: BTreeSet::new(),
+        shield_hits: 0,
         redactions_in: 0,
         redactions_out: 0,
         input: None,

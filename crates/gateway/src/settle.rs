@@ -71,6 +71,8 @@ pub struct Facts {
     pub text_bytes: (u64, u64),
     /// Rules that spoke.
     pub rules: BTreeSet<RuleId>,
+    /// How often the shield spoke without stopping the request.
+    pub shield_hits: u64,
     /// Spans redacted on the way in.
     pub redactions_in: u64,
     /// Spans redacted on the way out.
@@ -169,6 +171,22 @@ impl Settlement {
         let latency_ns = self.elapsed_ns();
         slot.settle(self.leaf(latency_ns));
         let event = self.event(latency_ns);
+        self.gateway.emit(event);
+        let redactions = self.facts.redactions_in + self.facts.redactions_out;
+        self.count("run.shield.tagged", self.facts.shield_hits);
+        self.count("run.pii.redacted", redactions);
+    }
+
+    /// Tells how often something happened that did not stop the request.
+    fn count(&self, kind: &'static str, count: u64) {
+        if count == 0 {
+            return;
+        }
+        let facts = &self.facts;
+        let (project, target) = (facts.project.clone(), facts.target.clone());
+        let event = Occurrence::new(self.gateway.now(), project, target, kind)
+            .within(facts.id.clone())
+            .with("count", count);
         self.gateway.emit(event);
     }
 

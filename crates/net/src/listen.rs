@@ -160,7 +160,8 @@ impl Listener {
         match self {
             Self::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
-                stream.set_nodelay(true)?;
+                // A connection that is already gone again fails here; that shows when it is read.
+                let _without_delay = stream.set_nodelay(true).is_ok();
                 Ok((Box::new(stream), Origin::Tcp(address)))
             }
             Self::Unix(listener) => {
@@ -199,9 +200,14 @@ pub async fn serve<S, F>(
             Some(_) = connections.join_next() => continue,
             accepted = listener.accept() => accepted,
         };
-        let Ok((stream, origin)) = accepted else {
-            tokio::time::sleep(Duration::from_millis(ACCEPT_REST_MS)).await;
-            continue;
+        let (stream, origin) = match accepted {
+            Ok(accepted) => accepted,
+            // The client gave up first, which it may do as often as it likes.
+            Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => continue,
+            Err(_) => {
+                tokio::time::sleep(Duration::from_millis(ACCEPT_REST_MS)).await;
+                continue;
+            }
         };
         let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
             if tls.is_none() {

@@ -287,3 +287,25 @@ async fn usage_of_the_engine_is_recorded_else_an_estimate_that_says_so() {
     let leaf = world.leaves.wait(1).await.remove(0);
     assert_eq!(leaf.detail["tokens_source"], "estimate".into());
 }
+
+#[tokio::test]
+async fn what_is_only_tagged_passes_and_is_counted_and_recorded() {
+    let config = GuardConfig {
+        shield: GuardAction::Tag,
+        ..GuardConfig::default()
+    };
+    let server = Scripted::answering(ANSWER).await;
+    let world = World::new(config, scripted(Engine::OpenAi, &server));
+    let prompt = format!("{INJECTION} Mail ada@example.org.");
+    assert_eq!(
+        world
+            .ask("POST", "/v1/chat/completions", &chat(&prompt))
+            .await
+            .0,
+        200
+    );
+    let leaf = world.leaves.wait(1).await.remove(0);
+    assert_ne!(leaf.detail["shield_rules"], Vec::<String>::new().into());
+    assert_eq!(world.events.of("run.shield.tagged")[0].detail["count"], 1);
+    assert_eq!(world.events.of("run.pii.redacted")[0].detail["count"], 1);
+}
