@@ -1,7 +1,7 @@
 //! What an upstream can do wrong, and what a client can.
 
 use crate::scripted::{Act, Scripted, head, plain};
-use crate::world::{World, chat, json, read, scripted, streaming};
+use crate::world::{World, chat, impatient, json, read, scripted, streaming};
 use http_body_util::BodyExt;
 use ringfence_core::leaf::Outcome;
 use ringfence_gateway::config::GuardConfig;
@@ -19,8 +19,10 @@ const CHAT: &str = "/v1/chat/completions";
 const FRAME: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hello. \"},\"finish_reason\":null}]}\n\n";
 
 async fn answered(script: Vec<Act>, content: &str) -> (u16, String, World) {
+    let hangs = script.iter().any(|act| matches!(act, Act::Hang));
     let server = Scripted::start(script).await;
-    let world = World::new(GuardConfig::default(), scripted(Engine::OpenAi, &server));
+    let upstreams = if hangs { impatient } else { scripted };
+    let world = World::new(GuardConfig::default(), upstreams(Engine::OpenAi, &server));
     let (status, text) = world.ask("POST", CHAT, content).await;
     (status, text, world)
 }
@@ -148,8 +150,11 @@ async fn an_answer_is_taken_at_the_size_limit_and_refused_one_above() {
 async fn the_engines_own_refusal_passes_filtered() {
     let refusal = r#"{"error":{"message":"no model for ada@example.org"}}"#;
     let script = vec![Act::Send(plain(404, "application/json", refusal))];
-    let (status, text, _) = answered(script, &chat("hello")).await;
+    let (status, text, world) = answered(script, &chat("hello")).await;
     assert_eq!(status, 404);
+    let leaf = world.leaves.wait(1).await.remove(0);
+    assert_eq!(leaf.detail["code"], "run/engine-refused".into());
+    assert_eq!(world.events.of("run.upstream.failed").len(), 0);
     assert_eq!(
         json(&text)["error"]["message"],
         "no model for [REDACTED:email]"

@@ -209,11 +209,21 @@ pub(crate) fn demo_engine() -> Arc<demo::Engine> {
     )]))
 }
 
+/// A scripted upstream that is waited for as long as a loaded machine may need.
 pub(crate) fn scripted(engine: Engine, server: &Scripted) -> Vec<Upstream> {
+    upstream(engine, server, 20_000)
+}
+
+/// A scripted upstream whose silence is not borne for long.
+pub(crate) fn impatient(engine: Engine, server: &Scripted) -> Vec<Upstream> {
+    upstream(engine, server, 400)
+}
+
+fn upstream(engine: Engine, server: &Scripted, ms: u64) -> Vec<Upstream> {
     let limits = ClientLimits {
-        connect_ms: 1_000,
-        head_ms: 400,
-        idle_ms: 400,
+        connect_ms: 20_000,
+        head_ms: ms,
+        idle_ms: ms,
     };
     vec![Upstream::http(
         engine,

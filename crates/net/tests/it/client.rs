@@ -8,8 +8,14 @@ use ringfence_net::client::{Address, Client, ClientLimits, send_over_fd, send_ov
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 
+/// Long enough for a loaded machine.
+const PATIENT: ClientLimits = ClientLimits {
+    connect_ms: 20_000,
+    head_ms: 20_000,
+    idle_ms: 20_000,
+};
 const QUICK: ClientLimits = ClientLimits {
-    connect_ms: 500,
+    connect_ms: 20_000,
     head_ms: 200,
     idle_ms: 200,
 };
@@ -21,7 +27,7 @@ fn get(uri: &str) -> Request<body::Body> {
 async fn listener() -> (TcpListener, Client) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = Address::of(listener.local_addr().unwrap());
-    (listener, Client::new(address, QUICK))
+    (listener, Client::new(address, PATIENT))
 }
 
 async fn read_head(stream: &mut TcpStream) -> String {
@@ -68,7 +74,8 @@ async fn a_response_is_streamed_and_dropping_it_closes_the_socket() {
 
 #[tokio::test]
 async fn silence_before_and_within_an_answer_is_a_timeout() {
-    let (listener, client) = listener().await;
+    let (listener, patient) = listener().await;
+    let client = Client::new(patient.address().clone(), QUICK);
     let (sent, _held) = tokio::join!(client.send(get("/")), answer(&listener, b""));
     assert!(matches!(
         sent.map(|_| ()),
@@ -110,7 +117,7 @@ async fn a_connected_socket_and_a_unix_socket_carry_a_request_as_well() {
     let (listener, client) = listener().await;
     let socket = std::net::TcpStream::connect(client.address().authority()).unwrap();
     let (sent, _held) = tokio::join!(
-        send_over_fd(socket.into(), get("/"), QUICK),
+        send_over_fd(socket.into(), get("/"), PATIENT),
         answer(&listener, OK)
     );
     assert_eq!(
@@ -128,7 +135,7 @@ async fn a_connected_socket_and_a_unix_socket_carry_a_request_as_well() {
         stream.write_all(OK).await.unwrap();
         stream
     };
-    let (sent, _held) = tokio::join!(send_over_unix(&path, get("/"), QUICK), serve);
+    let (sent, _held) = tokio::join!(send_over_unix(&path, get("/"), PATIENT), serve);
     assert_eq!(
         body::collect(sent.unwrap().into_body(), 9).await.unwrap(),
         "ok"

@@ -11,10 +11,10 @@ use tokio::net::TcpStream;
 fn quick() -> ServeLimits {
     ServeLimits {
         connections_max: 2,
-        header_ms: 200,
+        header_ms: 1_500,
         body: BodyLimits {
             bytes_max: 8,
-            idle_ms: 200,
+            idle_ms: 1_500,
         },
         write_stall_ms: 200,
         drain_ms: 100,
