@@ -26,7 +26,10 @@ impl Source {
     /// Whether the whole file is a test.
     pub(crate) fn is_test(&self) -> bool {
         self.path.contains("/tests/")
-            || self.path.ends_with("/tests.rs")
+            || self.path.ends_with("tests.rs")
+            || self.path.ends_with("/testing.rs")
+            || self.path.contains("/src/bin/")
+            || self.path.contains("/examples/")
             || self.path.contains("/testkit/")
             || self.path.contains("/e2e/")
     }
@@ -87,7 +90,14 @@ pub(crate) fn functions(lines: &[&str]) -> Vec<(String, usize)> {
         let Some(name) = function_name(line) else {
             continue;
         };
+        if is_only_declared(&lines[i..]) {
+            continue;
+        }
         let indent = line.len() - line.trim_start().len();
+        if line.trim_end().ends_with("{}") {
+            found.push((name.to_owned(), 1));
+            continue;
+        }
         let end = lines[i..].iter().position(|l| {
             l.len() - l.trim_start().len() == indent && l.trim_start().starts_with('}')
         });
@@ -96,6 +106,14 @@ pub(crate) fn functions(lines: &[&str]) -> Vec<(String, usize)> {
         }
     }
     found
+}
+
+/// Whether a signature ends with `;` before a body begins, as in a trait.
+fn is_only_declared(lines: &[&str]) -> bool {
+    let end = lines
+        .iter()
+        .find(|l| l.trim_end().ends_with(['{', ';', '}']));
+    end.is_some_and(|l| l.trim_end().ends_with(';'))
 }
 
 fn function_name(line: &str) -> Option<&str> {
@@ -128,6 +146,14 @@ mod tests {
             functions(&lines),
             vec![("a".to_owned(), 3), ("b".to_owned(), 5)]
         );
+    }
+
+    #[test]
+    fn a_declaration_without_a_body_has_no_length() {
+        let text =
+            "trait T {\n    fn a(&self);\n    fn b(\n        &self,\n    ) -> u8;\n}\nfn c() {}\n";
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(functions(&lines), vec![("c".to_owned(), 1)]);
     }
 
     #[test]

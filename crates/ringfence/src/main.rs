@@ -48,6 +48,9 @@ fn main() -> ExitCode {
         return ExitCode::from(code);
     }
     let cli = Cli::parse();
+    if !matches!(cli.command, Command::Up(_) | Command::Run(_)) {
+        ringfence_sys::process::end_with_the_reader();
+    }
     match run(cli) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {

@@ -37,6 +37,14 @@ pub fn own_uid() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
+/// Ends this process quietly when the reader of its output is gone, as every program of a shell
+/// pipeline does. Rust ignores SIGPIPE, which turns `ringfence log show | head` into a panic. Not
+/// for roles: a server must survive a client that hangs up.
+pub fn end_with_the_reader() {
+    // SAFETY: SIG_DFL is a valid disposition of SIGPIPE; no handler of ours is replaced.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}
+
 /// Starts a command as leader of a session of its own, so that the terminal's signals and its end
 /// do not reach it.
 pub fn spawn_in_session(command: &mut std::process::Command) -> io::Result<std::process::Child> {

@@ -75,11 +75,21 @@ fn places(source: &Source, complaints: &mut Complaints) {
     if krate == "xtask" {
         return;
     }
-    let rules: [(&str, &[&str], &str); 5] = [
+    let rules: [(&str, &[&str], &str); 7] = [
         (
-            "std::env::",
+            "env::var",
             &["ringfence"],
             "only the binary reads the environment",
+        ),
+        (
+            "env::args",
+            &["ringfence"],
+            "only the binary reads the command line",
+        ),
+        (
+            "env::current_",
+            &["ringfence"],
+            "only the binary asks where it is",
         ),
         ("println!", &["ringfence"], "only the binary prints"),
         ("unsafe {", &["sys"], "unsafe lives in sys"),

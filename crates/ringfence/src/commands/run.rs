@@ -29,9 +29,9 @@ pub(crate) fn run(args: &RunArgs, format: Format) -> u8 {
         }
         Err(error) => {
             eprintln!("{error}");
-            if error.code == "run/program-not-found" {
+            if error.code == "run/command-not-found" {
                 NOT_FOUND
-            } else if error.code == "run/program-not-runnable" {
+            } else if error.code == "run/command-not-executable" {
                 NOT_RUNNABLE
             } else {
                 FAILED

@@ -6,6 +6,7 @@ pub(crate) mod walls;
 
 use ringfence_core::error::{ErrorCode, Explained};
 use serde::Serialize;
+use std::io::Write as _;
 
 /// How output is shaped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,7 @@ pub(crate) fn json(value: &impl Serialize) -> Result<(), Explained> {
     let text = serde_json::to_string_pretty(value).map_err(|e| {
         Explained::new(ErrorCode("cli/json"), "the answer is not JSON", "report it").because(e)
     })?;
-    println!("{text}");
+    // A reader that is gone has seen what it wanted.
+    let _written = writeln!(std::io::stdout(), "{text}").is_ok();
     Ok(())
 }
