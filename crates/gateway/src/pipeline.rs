@@ -219,6 +219,17 @@ impl Gateway {
             .await
             .map_err(GatewayError::of_upstream);
         let answer = answer.inspect_err(|e| settlement.fail(e, None))?;
+        self.pass_on(route, upstream, answer, settlement).await
+    }
+
+    /// Hands an engine's answer on, through the filter of every channel.
+    async fn pass_on(
+        &self,
+        route: Route,
+        upstream: &Upstream,
+        answer: Response<Body>,
+        mut settlement: Settlement,
+    ) -> Result<Response<Body>, GatewayError> {
         let (parts, content) = answer.into_parts();
         match understand(parts.status, &parts.headers) {
             Ok(Shape::Stream(framing)) => {

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use tower_service::Service as _;
 
 /// A future of an answer.
-type Answer = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+pub type Answer = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 
 /// A router as what a listener serves.
 pub fn service(

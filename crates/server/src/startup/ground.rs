@@ -1,0 +1,190 @@
+//! What everything else stands on: configuration, log, state, watch.
+
+use super::Options;
+use crate::app::{App, Facts};
+use crate::config::{self, Config};
+use crate::console::session::Door;
+use crate::output::Output;
+use crate::tasks::TaskGroup;
+use crate::wire::gateway::KeyShelf;
+use crate::wire::record::Sink;
+use ringfence_core::digest::Digest;
+use ringfence_core::error::{ErrorCode, Explained};
+use ringfence_core::ids::ProjectId;
+use ringfence_core::isolation::Strictness;
+use ringfence_core::leaf::LeafAction;
+use ringfence_core::ports::{EventSink, LeafSink};
+use ringfence_core::secret::Secret;
+use ringfence_crypto::hash::sha256;
+use ringfence_crypto::hmac::HmacKey;
+use ringfence_record::{Purpose, RecorderClient};
+use ringfence_respond::{Respond, Webhook};
+use ringfence_store::{Store, StoreOptions, keys, projects, settings};
+use ringfence_watch::{Watch, WatchConfig, WatchParts};
+use std::sync::{Arc, Mutex, RwLock};
+
+/// LIMIT: octets of the configuration file that are read.
+const CONFIG_READ_MAX: u64 = config::CONFIG_BYTES_MAX as u64 + 1;
+
+pub(super) fn read_config(options: &Options) -> Result<(Config, String), Explained> {
+    use std::io::Read as _;
+    let path = options.root.join("ringfence.toml");
+    let shown = options.host_root.join("ringfence.toml");
+    let read = || {
+        let mut text = String::new();
+        std::fs::File::open(&path)?
+            .take(CONFIG_READ_MAX)
+            .read_to_string(&mut text)?;
+        Ok(text)
+    };
+    let text = read().map_err(|e: std::io::Error| {
+        Explained::new(
+            ErrorCode("config/unreadable"),
+            format!("{} cannot be read", shown.display()),
+            "a project is hosted by a ringfence.toml that the service's user can read; \
+             examples/helpdesk has one to copy",
+        )
+        .because(e)
+    })?;
+    let mut config =
+        config::parse(&shown.to_string_lossy(), &text).map_err(|e| Explained::of(&e))?;
+    if options.plain {
+        config.gateway.tls = false;
+        config::check(&shown.to_string_lossy(), &config).map_err(|e| Explained::of(&e))?;
+    }
+    Ok((config, text))
+}
+
+/// Log, state, watch: what everything else stands on.
+pub(super) async fn lay(
+    options: &Options,
+    config: Config,
+    text: &str,
+) -> Result<Arc<App>, Explained> {
+    let ground = TaskGroup::default();
+    let (recorder, driver) = RecorderClient::connect(&options.recorder);
+    ground.add(driver);
+    recorder.ready().await.map_err(|e| Explained::of(&e))?;
+    let leaves: Arc<dyn LeafSink> = Arc::new(Sink(recorder.clone()));
+    let store = Store::open(
+        &options.folder.join("state.sqlite"),
+        StoreOptions::default(),
+    )
+    .map_err(|e| Explained::of(&e))?;
+    let project = config.project.name.clone();
+    let watch = Watch::new(WatchParts {
+        config: WatchConfig {
+            breaker: config.watch.clone(),
+        },
+        clock: Arc::clone(&options.clock),
+        entropy: Arc::clone(&options.entropy),
+        forward: None,
+    })
+    .map_err(|e| Explained::of(&e))?;
+    let watch = Arc::new(watch);
+    let pepper = sealed_key(&store, &recorder, options, &project, Purpose::GatewayPepper).await?;
+    let clock = Arc::clone(&options.clock);
+    let respond =
+        Respond::new(store.clone(), clock, &config.alert).map_err(|e| Explained::of(&e))?;
+    let webhooks = webhooks(&store, &recorder, options, &config).await?;
+    let rows = store
+        .read(keys::of_all_projects)
+        .map_err(|e: ringfence_store::StoreError| Explained::of(&e))?;
+    let app = App {
+        door: Door::new(project.clone(), options.entropy.as_ref())?,
+        output: Arc::new(Output::open(&options.folder.join("assistant.log"))?),
+        config_digest: Digest(sha256(text.as_bytes())),
+        folder: options.folder.clone(),
+        events: Arc::clone(&watch) as Arc<dyn EventSink>,
+        clock: Arc::clone(&options.clock),
+        entropy: Arc::clone(&options.entropy),
+        keys: Arc::new(KeyShelf::of(rows)),
+        terminal: Arc::clone(&options.terminal),
+        respond,
+        webhooks,
+        facts: RwLock::new(Facts::default()),
+        hosted: Mutex::new(None),
+        project,
+        config,
+        store,
+        recorder,
+        leaves,
+        watch,
+        pepper,
+        tasks: TaskGroup::default(),
+        ground,
+    };
+    register(&app, options).await?;
+    let digest = app.config_digest.to_string();
+    app.record(app.leaf("service", LeafAction::ConfigApply, digest))
+        .await?;
+    if options.strictness == Strictness::AcceptWeaker {
+        let leaf = app.leaf("user:operator", LeafAction::ControlWeaken, "accept-weaker");
+        app.record(leaf).await?;
+    }
+    Ok(Arc::new(app))
+}
+
+async fn register(app: &App, options: &Options) -> Result<(), Explained> {
+    let row = projects::Project {
+        id: app.project.clone(),
+        owner: app.config.project.owner.clone(),
+        dir: options.host_root.to_string_lossy().into_owned(),
+        stage: projects::Stage::Registered,
+        admitted: None,
+        created: app.now(),
+    };
+    app.state(move |store| store.write(move |tx| projects::register(tx, &row)))
+        .await
+}
+
+/// A key that is made once and kept sealed by the recorder: the state database alone opens nothing.
+pub(super) async fn sealed_key(
+    store: &Store,
+    recorder: &RecorderClient,
+    options: &Options,
+    project: &ProjectId,
+    purpose: Purpose,
+) -> Result<HmacKey, Explained> {
+    let name = format!("key.{purpose:?}");
+    let held = store
+        .read(|view| settings::find(view, project, &name))
+        .map_err(|e: ringfence_store::StoreError| Explained::of(&e))?;
+    if let Some(sealed) = held {
+        let bytes = recorder
+            .unseal(purpose, &sealed)
+            .await
+            .map_err(|e| Explained::of(&e))?;
+        return HmacKey::from_bytes(bytes.danger_expose()).map_err(|e| Explained::of(&e));
+    }
+    let mut fresh = [0; HmacKey::BYTES];
+    options.entropy.fill(&mut fresh)?;
+    let fresh = Secret::new(fresh.to_vec());
+    let key = HmacKey::from_bytes(fresh.danger_expose()).map_err(|e| Explained::of(&e))?;
+    let sealed = recorder
+        .seal(purpose, fresh.danger_expose())
+        .await
+        .map_err(|e| Explained::of(&e))?;
+    let project = project.clone();
+    store
+        .write(move |tx| settings::put(tx, &project, &name, &sealed))
+        .map_err(|e: ringfence_store::StoreError| Explained::of(&e))?;
+    Ok(key)
+}
+
+/// The receivers of alerts, with the key that signs what they get.
+async fn webhooks(
+    store: &Store,
+    recorder: &RecorderClient,
+    options: &Options,
+    config: &Config,
+) -> Result<Vec<(Webhook, HmacKey)>, Explained> {
+    let project = &config.project.name;
+    let mut found = Vec::new();
+    for webhook in &config.alert.webhooks {
+        crate::wire::respond::parts(&webhook.url)?;
+        let key = sealed_key(store, recorder, options, project, Purpose::WebhookKey).await?;
+        found.push((webhook.clone(), key));
+    }
+    Ok(found)
+}

@@ -1,0 +1,166 @@
+//! From nothing to a running service, one step after the other.
+//!
+//! The order matters: the log first, so that everything after it can be recorded; the verdict
+//! before anything of the project runs; the gateway before the assistant that needs it; the
+//! listeners last, so that nobody reaches a half-built house.
+
+mod front;
+mod ground;
+mod verdict;
+
+use crate::app::App;
+use crate::hosted::{self, Services};
+use crate::incidents;
+use ringfence_admit::ScanReport;
+use ringfence_core::error::Explained;
+use ringfence_core::isolation::Strictness;
+use ringfence_core::leaf::{LeafAction, Outcome};
+use ringfence_core::ports::{Clock, Entropy, Isolation};
+use ringfence_core::secret::Secret;
+use ringfence_core::verdict::Decision;
+use ringfence_respond::dispatch::Terminal;
+use ringfence_store::keys;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What the server role is handed.
+pub struct Options {
+    /// The server's own folder in the state directory.
+    pub folder: PathBuf,
+    /// The recorder's socket.
+    pub recorder: PathBuf,
+    /// The folder of the configuration, as this process can read it.
+    pub root: PathBuf,
+    /// The same folder as the host names it, for mounting it into sandboxes.
+    pub host_root: PathBuf,
+    /// Imported advisory data, as the host names it, if there is any.
+    pub advisories: Option<PathBuf>,
+    /// Whether missing walls are accepted.
+    pub strictness: Strictness,
+    /// Serve plain HTTP, on loopback only.
+    pub plain: bool,
+    /// Only scan and decide.
+    pub check_only: bool,
+    /// Answer from the built-in responder with the self-test's document.
+    pub selftest: bool,
+    /// Takes lines for the operator's terminal; must not wait.
+    pub terminal: Terminal,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// How far the start came.
+pub enum Started {
+    /// Everything runs.
+    Running(Box<Running>),
+    /// The gate said no, or nothing more was asked for.
+    Decided(Box<ScanReport>),
+}
+
+/// A running service.
+pub struct Running {
+    /// The shared state.
+    pub app: Arc<App>,
+    /// The verdict of this start; none when the service came back after a crash.
+    pub report: Option<ScanReport>,
+    /// The first one-time token for the console.
+    pub token: Secret<String>,
+    /// The authority that clients trust, as PEM; none without TLS.
+    pub authority_pem: Option<String>,
+}
+
+/// What is said while starting.
+pub type Progress<'a> = &'a mut (dyn FnMut(&str) + Send);
+
+/// Starts everything.
+pub async fn start(
+    options: Options,
+    isolation: Arc<dyn Isolation>,
+    say: Progress<'_>,
+) -> Result<Started, Explained> {
+    let (config, text) = ground::read_config(&options)?;
+    let app = ground::lay(&options, config, &text).await?;
+    let folder = options.host_root.join(&app.config.project.directory);
+    let adopted = isolation.adopt().await?;
+    let came_back = !adopted.is_empty();
+    let mut report = None;
+    if came_back {
+        app.record(app.leaf("service", LeafAction::ServiceRecover, "server"))
+            .await?;
+        say("took over the sandboxes of the previous server");
+    } else {
+        say("looking at the project");
+        let fresh = verdict::reach(&app, &options, isolation.as_ref(), &folder).await?;
+        let stop = options.check_only || fresh.verdict.decision == Decision::Deny;
+        if stop {
+            return Ok(Started::Decided(Box::new(fresh)));
+        }
+        report = Some(fresh);
+        app.record(app.leaf("service", LeafAction::ServiceStart, "ringfence"))
+            .await?;
+    }
+    let (gateway, hosted_app) = front::gateway(&app, &options, say).await?;
+    hosted_app.connect(Arc::downgrade(&app));
+    let exec = front::exec_service(&app, &isolation, options.strictness);
+    let services = Services {
+        gateway: Arc::clone(&gateway),
+        exec,
+    };
+    if came_back {
+        front::adopt(&app, adopted, &services).await;
+    } else if app.config.assistant.is_some() {
+        say("starting the assistant in its sandbox");
+        hosted::start(
+            &app,
+            isolation.as_ref(),
+            &folder,
+            options.strictness,
+            &services,
+        )
+        .await?;
+    }
+    let authority_pem = front::listen(&app, &options, gateway).await?;
+    incidents::keep_watch(&app);
+    let token = app.door.issue(app.entropy.as_ref())?;
+    app.learn(|facts| facts.started = Some(app.now()));
+    Ok(Started::Running(Box::new(Running {
+        app,
+        report,
+        token,
+        authority_pem,
+    })))
+}
+
+/// Ends everything in order; resolves when the last leaf is durable.
+pub async fn stop(app: &Arc<App>) -> Result<(), Explained> {
+    app.tasks.stop();
+    if let Some(sandbox) = app.sandbox() {
+        let id = sandbox.id().to_string();
+        app.host(None);
+        let closed = sandbox.close().await;
+        let outcome = if closed.is_ok() {
+            Outcome::Ok
+        } else {
+            Outcome::Failed
+        };
+        let leaf = app
+            .leaf("service", LeafAction::SandboxStop, format!("sandbox:{id}"))
+            .outcome(outcome);
+        app.record(leaf).await?;
+        closed?;
+    }
+    app.tasks.end().await;
+    app.record(app.leaf("service", LeafAction::ServiceStop, "ringfence"))
+        .await?;
+    let uses = app.keys.take_uses();
+    app.state(move |store| store.write(move |tx| keys::touch(tx, &uses)))
+        .await?;
+    app.recorder
+        .checkpoint()
+        .await
+        .map_err(|e| Explained::of(&e))?;
+    app.ground.abort().await;
+    Ok(())
+}
