@@ -66,10 +66,10 @@ pub struct OneShotReport {
 
 /// Runs a command to its end. SIGINT and SIGTERM are passed on to it once; the second one ends the
 /// sandbox.
-pub fn run(job: OneShot) -> Result<OneShotReport, SandboxError> {
+pub fn run(job: &OneShot) -> Result<OneShotReport, SandboxError> {
     let zygote = Zygote::launch(job.zygote.clone())?;
     let mut started = zygote.start(&job.spec)?;
-    let outcome = attend(&mut started, &job);
+    let outcome = attend(&mut started, job);
     let stats = started.stats();
     let attestation = started.attestation.clone();
     let gone = started.kill_and_wait();
@@ -158,7 +158,7 @@ impl Pump {
                 Err(error) => error.kind() == io::ErrorKind::WouldBlock,
             },
             None => {
-                let mut chunk = [0; 64 * 1024];
+                let mut chunk = [0; 8 * 1024];
                 match pipe.read(&mut chunk) {
                     Ok(0) => false,
                     Ok(n) => {

@@ -1,7 +1,7 @@
 //! The one interface of a sandbox's network: loopback.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 /// `IFF_UP | IFF_RUNNING`.
 const UP_AND_RUNNING: libc::c_short = 0x41;
@@ -20,6 +20,10 @@ pub fn raise_loopback() -> io::Result<()> {
     crate::spawn::check(libc::c_long::from(result))
 }
 
+/// LIMIT: milliseconds to wait for a connection on loopback. The kernel decides in microseconds
+/// unless the listener's backlog is full.
+const CONNECT_MS_MAX: i64 = 50;
+
 /// A non-blocking TCP socket connected to 127.0.0.1:`port` of this network namespace. A listener
 /// with a full backlog leaves it connecting: a hostile one must not hold up who asks.
 pub fn connect_loopback(port: u16) -> io::Result<OwnedFd> {
@@ -27,7 +31,27 @@ pub fn connect_loopback(port: u16) -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
     match connect(&socket, &std::net::SocketAddr::from(([127, 0, 0, 1], port))) {
-        Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Ok(socket),
-        Err(error) => Err(error.into()),
+        Ok(()) => return Ok(socket),
+        Err(rustix::io::Errno::INPROGRESS) => {}
+        Err(error) => return Err(error.into()),
+    }
+    if crate::ns::writable(socket.as_fd(), CONNECT_MS_MAX)? {
+        rustix::net::sockopt::socket_error(&socket)??;
+    }
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_is_reached_and_a_closed_port_is_refused() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert!(connect_loopback(port).is_ok());
+        drop(listener);
+        let refused = connect_loopback(port).map_err(|e| e.kind());
+        assert_eq!(refused.err(), Some(io::ErrorKind::ConnectionRefused));
     }
 }

@@ -49,12 +49,18 @@ pub fn unshare_cgroup() -> io::Result<()> {
 
 /// Waits until a descriptor is readable or at its end; `None` waits for ever.
 pub fn readable(fd: BorrowedFd<'_>, timeout_ms: Option<i64>) -> io::Result<bool> {
-    let limit = timeout_ms.map(|ms| Timespec {
-        tv_sec: ms / 1000,
-        tv_nsec: (ms % 1000) * 1_000_000,
-    });
+    ready(fd, PollFlags::IN, timeout_ms)
+}
+
+/// Waits until a descriptor takes octets or has failed.
+pub fn writable(fd: BorrowedFd<'_>, timeout_ms: i64) -> io::Result<bool> {
+    ready(fd, PollFlags::OUT, Some(timeout_ms))
+}
+
+fn ready(fd: BorrowedFd<'_>, flags: PollFlags, timeout_ms: Option<i64>) -> io::Result<bool> {
+    let limit = timeout_ms.map(span);
     loop {
-        let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+        let mut fds = [PollFd::from_borrowed_fd(fd, flags)];
         match rustix::event::poll(&mut fds, limit.as_ref()) {
             Ok(n) => return Ok(n > 0),
             Err(rustix::io::Errno::INTR) => {}
@@ -63,12 +69,16 @@ pub fn readable(fd: BorrowedFd<'_>, timeout_ms: Option<i64>) -> io::Result<bool>
     }
 }
 
-/// Waits until one of two descriptors is readable or at its end, or the time is up.
-pub fn readable_of(fds: [BorrowedFd<'_>; 2], timeout_ms: Option<i64>) -> io::Result<[bool; 2]> {
-    let limit = timeout_ms.map(|ms| Timespec {
+fn span(ms: i64) -> Timespec {
+    Timespec {
         tv_sec: ms / 1000,
         tv_nsec: (ms % 1000) * 1_000_000,
-    });
+    }
+}
+
+/// Waits until one of two descriptors is readable or at its end, or the time is up.
+pub fn readable_of(fds: [BorrowedFd<'_>; 2], timeout_ms: Option<i64>) -> io::Result<[bool; 2]> {
+    let limit = timeout_ms.map(span);
     let mut polled = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
     match rustix::event::poll(&mut polled, limit.as_ref()) {
         Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -121,6 +131,26 @@ pub fn set_umask() {
 /// Whether this process is root of its user namespace.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
+}
+
+/// Whether this user namespace has all of these users and groups, so that a child's namespace can
+/// be given one of them. A container may have fewer than its root believes.
+pub fn maps_ids(first: u32, count: u32) -> bool {
+    ["uid_map", "gid_map"].iter().all(|file| {
+        fs::read_to_string(format!("/proc/self/{file}"))
+            .is_ok_and(|text| covers(&text, u64::from(first), u64::from(count)))
+    })
+}
+
+fn covers(map: &str, first: u64, count: u64) -> bool {
+    map.lines().any(|line| {
+        let numbers: Vec<u64> = line
+            .split_whitespace()
+            .filter_map(|n| n.parse().ok())
+            .collect();
+        matches!(numbers.as_slice(),
+            [from, _, length] if *from <= first && first + count <= from + length)
+    })
 }
 
 /// The user of this process.
@@ -183,6 +213,15 @@ pub fn set_host_name(name: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_map_covers_a_range_only_if_it_holds_both_ends() {
+        assert!(covers("0 0 4294967295", 65_200, 300));
+        assert!(covers("0 100000 65500\n", 65_200, 300));
+        assert!(!covers("0 100000 65499\n", 65_200, 300));
+        assert!(!covers("0 0 1\n", 65_200, 300));
+        assert!(!covers("nonsense", 0, 1));
+    }
 
     #[test]
     fn every_kind_of_namespace_has_an_identity_here() {

@@ -123,7 +123,7 @@ impl InitHandle {
         if !ns::readable(self.channel.as_fd(), Some(0)).map_err(doing("poll"))? {
             return Ok(None);
         }
-        self.take()?;
+        self.take();
         self.next_notice()
     }
 
@@ -140,7 +140,7 @@ impl InitHandle {
             if !ns::readable(self.channel.as_fd(), Some(ANSWER_MS_MAX)).map_err(doing("poll"))? {
                 return Err(SandboxError::InitSilent(ANSWER_MS_MAX));
             }
-            if let Some(answer) = self.take()? {
+            if let Some(answer) = self.take() {
                 return Ok(answer);
             }
             if self.lost {
@@ -150,7 +150,7 @@ impl InitHandle {
     }
 
     /// Receives one message: an end goes to the queue, an answer is returned.
-    fn take(&mut self) -> Result<Option<(InitReply, Vec<OwnedFd>)>, SandboxError> {
+    fn take(&mut self) -> Option<(InitReply, Vec<OwnedFd>)> {
         let mut buffer = Vec::new();
         let fds = self.channel.recv(&mut buffer).unwrap_or_default();
         match wire::decode::<InitReply>(&buffer) {
@@ -158,16 +158,16 @@ impl InitHandle {
                 self.running.remove(&exec_id);
                 let ended = self.blame_memory(ended);
                 self.waiting.push_back(InitNotice::Ended { exec_id, ended });
-                Ok(None)
+                None
             }
-            Some(reply) => Ok(Some((reply, fds))),
+            Some(reply) => Some((reply, fds)),
             None => {
                 self.lost = true;
                 let ended = self.blame_memory(Ended::Lost);
                 for exec_id in std::mem::take(&mut self.running) {
                     self.waiting.push_back(InitNotice::Ended { exec_id, ended });
                 }
-                Ok(None)
+                None
             }
         }
     }

@@ -23,7 +23,7 @@ const NAMESPACES: u64 = (0x1000_0000 // CLONE_NEWUSER
 // that must be its own group.
 
 /// LIMIT: sandboxes alive at one time; each has a host uid of its own.
-const SANDBOXES_MAX: usize = 300;
+const SANDBOXES_MAX: u32 = 300;
 /// LIMIT: milliseconds for sandboxes to be gone at the end.
 const GONE_MS_MAX: i64 = 5_000;
 
@@ -70,7 +70,7 @@ fn prepare(uid_base: u32, parent: &str) -> io::Result<(State, SeqPacket)> {
         binary: File::open("/proc/self/exe")?.into(),
         outside: identities,
         zygote_pid: std::process::id().cast_signed(),
-        privileged: ns::is_root(),
+        privileged: ns::is_root() && ns::maps_ids(uid_base, SANDBOXES_MAX),
     };
     if inherited.privileged {
         ns::drop_groups()?;
@@ -118,8 +118,7 @@ fn free_slot(state: &mut State) -> Result<u32, Failure> {
     state
         .living
         .retain(|one| !spawn::has_ended(&one.pidfd, Some(0)).unwrap_or(true));
-    (0_u32..)
-        .take(SANDBOXES_MAX)
+    (0..SANDBOXES_MAX)
         .find(|slot| state.living.iter().all(|one| one.slot != *slot))
         .ok_or_else(|| Failure {
             step: "slot".to_owned(),

@@ -62,18 +62,18 @@ pub(crate) fn job(argv: &[&str]) -> OneShot {
     }
 }
 
-pub(crate) fn run(job: OneShot) -> OneShotReport {
+pub(crate) fn run(job: &OneShot) -> OneShotReport {
     oneshot::run(job)
         .unwrap_or_else(|e| panic!("{e}: {:?}", ringfence_core::error::Explain::why(&e)))
 }
 
 /// Runs a shell command to its end: how it ended, what it said, what it complained about.
 pub(crate) fn sh(script: &str) -> (Ended, String, String) {
-    texts(run(job(&["sh", "-c", script])))
+    texts(run(&job(&["sh", "-c", script])))
 }
 
 pub(crate) fn python(script: &str) -> (Ended, String, String) {
-    texts(run(job(&["python3", "-c", script])))
+    texts(run(&job(&["python3", "-c", script])))
 }
 
 pub(crate) fn texts(report: OneShotReport) -> (Ended, String, String) {
