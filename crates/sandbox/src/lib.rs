@@ -9,12 +9,16 @@
 //! INVARIANT: nothing hosted runs before every layer stands and has been attacked from inside.
 #![forbid(unsafe_code)]
 
+pub mod client;
 pub mod error;
+pub mod exec_service;
 pub mod host;
 pub mod init;
 mod layers;
 pub mod oneshot;
 mod probe;
+pub mod protocol;
+pub mod supervisor;
 pub mod zygote;
 
 pub use error::SandboxError;
