@@ -121,6 +121,8 @@ fn build(
         .iter()
         .map(|door| {
             TcpListener::bind(("127.0.0.1", door.port))
+                // Whoever serves a door polls it; a blocking accept would hang on a peer that left.
+                .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
                 .map_err(|e| Failure::new(&format!("bind door {} at {}", door.name, door.port), &e))
         })
         .collect::<Result<Vec<_>, _>>()?;

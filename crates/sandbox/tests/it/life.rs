@@ -127,7 +127,9 @@ fn a_door_is_reached_from_inside_and_tells_sandboxes_apart() {
             .unwrap();
         let (door, fd) = started.doors.pop().unwrap();
         assert_eq!((door.name.as_str(), door.port), ("gateway", 8080));
+        assert!(ringfence_sys::ns::readable(fd.as_fd(), None).unwrap());
         let (mut peer, _) = TcpListener::from(fd).accept().unwrap();
+        peer.set_nonblocking(false).unwrap();
         let mut said = [0; 4];
         peer.read_exact(&mut said).unwrap();
         assert_eq!(&said, format!("{word}\n").as_bytes());
