@@ -11,7 +11,7 @@ use ringfence_core::event::{Layer, Occurrence, Target};
 use ringfence_core::ids::SandboxId;
 use ringfence_core::isolation::Ended;
 use ringfence_core::leaf::{Leaf, LeafAction, Outcome};
-use ringfence_core::ports::{Running, Sandbox};
+use ringfence_core::ports::{BoxFuture, Running, Sandbox};
 use serde_json::json;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -103,43 +103,15 @@ impl Pump {
         let mut budget = Budget::new(service.policy.output_bytes_max);
         let watch = client.events.clone();
         let limit = Duration::from_millis(measures.timeout_ms.saturating_add(END_GRACE_MS));
-        let mut killed = false;
-        let mut end = None;
-        {
-            let cap = service.policy.output_bytes_max;
-            let mut work = std::pin::pin!(async {
-                let (_fed, ()) = tokio::join!(
-                    feed(input, stdin),
-                    relay([stdout, stderr], &mut budget, &mut client, cap)
-                );
-            });
-            let mut gone = std::pin::pin!(watch.closed());
-            let mut deadline = std::pin::pin!(tokio::time::sleep(limit));
-            let mut drained = false;
-            while !(drained && end.is_some()) {
-                tokio::select! {
-                    biased;
-                    () = &mut work, if !drained => drained = true,
-                    how = &mut ended, if end.is_none() => {
-                        end = Some(how);
-                        let grace = Duration::from_millis(DRAIN_GRACE_MS);
-                        deadline.as_mut().reset(tokio::time::Instant::now() + grace);
-                    }
-                    () = &mut gone, if !killed && end.is_none() => {
-                        killed = true;
-                        // If it cannot be signalled it is gone, and `ended` says so.
-                        let _told = sandbox.signal(exec_id, SIGKILL).await;
-                    }
-                    () = &mut deadline => {
-                        if end.is_none() {
-                            let _told = sandbox.signal(exec_id, SIGKILL).await;
-                        }
-                        break;
-                    }
-                }
-            }
-        }
-        let end = end.unwrap_or(Ended::Lost);
+        let cap = service.policy.output_bytes_max;
+        let work = async {
+            let (_fed, ()) = tokio::join!(
+                feed(input, stdin),
+                relay([stdout, stderr], &mut budget, &mut client, cap)
+            );
+        };
+        let program = (&*sandbox, exec_id);
+        let (end, killed) = attend(program, work, &mut ended, watch.closed(), limit).await;
         let now_ns = service.parts.clock.monotonic_ns();
         let finish = Finish {
             id: &id,
@@ -161,6 +133,43 @@ impl Pump {
             }
         }
     }
+}
+
+/// Stays with a program until it has ended and its output is relayed: how it ended, and whether it
+/// was killed because its client had gone.
+async fn attend(
+    (sandbox, exec_id): (&dyn Sandbox, u64),
+    work: impl Future<Output = ()>,
+    ended: &mut BoxFuture<'static, Ended>,
+    gone: impl Future<Output = ()>,
+    limit: Duration,
+) -> (Ended, bool) {
+    let (mut work, mut gone) = (std::pin::pin!(work), std::pin::pin!(gone));
+    let mut deadline = std::pin::pin!(tokio::time::sleep(limit));
+    let (mut drained, mut killed, mut end) = (false, false, None);
+    while !(drained && end.is_some()) {
+        tokio::select! {
+            biased;
+            () = &mut work, if !drained => { drained = true; }
+            how = &mut *ended, if end.is_none() => {
+                end = Some(how);
+                let grace = Duration::from_millis(DRAIN_GRACE_MS);
+                deadline.as_mut().reset(tokio::time::Instant::now() + grace);
+            }
+            () = &mut gone, if !killed && end.is_none() => {
+                killed = true;
+                // If it cannot be signalled it is gone, and `ended` says so.
+                let _told = sandbox.signal(exec_id, SIGKILL).await;
+            },
+            () = &mut deadline => {
+                if end.is_none() {
+                    let _told = sandbox.signal(exec_id, SIGKILL).await;
+                }
+                break;
+            }
+        }
+    }
+    (end.unwrap_or(Ended::Lost), killed)
 }
 
 /// The `data` of an `exit` event.

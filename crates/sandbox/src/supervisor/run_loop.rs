@@ -22,6 +22,8 @@ const SIGINT: i32 = 2;
 const SIGTERM: i32 = 15;
 /// LIMIT: questions answered in one turn, so that a flood of them cannot starve the rest.
 const REQUESTS_PER_TURN_MAX: usize = 16;
+/// LIMIT: milliseconds that the same Ctrl-C may take from the zygote to the supervisor.
+const SIGNAL_LAG_MS: u64 = 100;
 /// The codes with which a server may end in an orderly way (the binary's own codes).
 const ORDERLY: std::ops::RangeInclusive<i32> = 0..=3;
 
@@ -206,8 +208,15 @@ impl Supervisor {
             Err(error) => return Err(doing("waiting")(error)),
         }
         let happened = |at: usize| polled.get(at).is_some_and(|p| !p.revents().is_empty());
-        if happened(1) {
-            return Err(SandboxError::ZygoteLost.into());
+        // Ctrl-C in a terminal may reach the zygote too: then the signal is what counts, also if it
+        // arrives a moment later.
+        if happened(1) && self.stopping.is_none() {
+            let mut signal = [PollFd::new(&self.signals, PollFlags::IN)];
+            let moment = timespec(Duration::from_millis(SIGNAL_LAG_MS));
+            if !poll(&mut signal, Some(&moment)).is_ok_and(|n| n > 0) {
+                return Err(SandboxError::ZygoteLost.into());
+            }
+            return Ok(Ready { signals: true, ..Ready::default() });
         }
         Ok(Ready {
             signals: happened(0),
