@@ -124,14 +124,11 @@ impl Pump {
         };
         let recorded = service.record_finish(&finish).await;
         service.table.leave(&id, now_ns);
-        match recorded {
-            Ok(()) => client.tell("exit", &exit_data(end)).await,
-            Err(error) => {
-                client
-                    .tell("error", &super::handlers::error_body(&error))
-                    .await
-            }
-        }
+        let (name, data) = match recorded {
+            Ok(()) => ("exit", exit_data(end)),
+            Err(error) => ("error", super::handlers::error_body(&error)),
+        };
+        client.tell(name, &data).await;
     }
 }
 
