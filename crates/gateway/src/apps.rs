@@ -155,6 +155,12 @@ impl HttpBody for Settled {
                     settlement.complete();
                 }
             }
+            // With a Content-Length nobody polls beyond the last octet, so the end is here already.
+            Poll::Ready(Some(Ok(_))) if self.inner.is_end_stream() => {
+                if let Some(mut settlement) = self.settlement.take() {
+                    settlement.complete();
+                }
+            }
             Poll::Ready(Some(Err(_))) => {
                 if let Some(mut settlement) = self.settlement.take() {
                     settlement.fail(&GatewayError::AppDown, None);

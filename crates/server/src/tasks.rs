@@ -52,15 +52,6 @@ impl TaskGroup {
         let _gone = stopping.wait_for(|stop| *stop).await.is_err();
     }
 
-    /// Ends every task at once. For tasks that only serve others, after the others have ended.
-    pub async fn abort(&self) {
-        let mut tasks = {
-            let mut held = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::take(&mut *held)
-        };
-        tasks.shutdown().await;
-    }
-
     /// Tells every task to stop and waits; what is left after [`STOP_MS_MAX`] is aborted. Returns
     /// the number of tasks that had to be aborted.
     pub async fn end(&self) -> usize {

@@ -168,7 +168,8 @@ fn connect(
     })?;
     connection.busy_timeout(Duration::from_millis(options.busy_timeout_ms.into()))?;
     connection.execute_batch(
-        "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA synchronous = FULL;",
+        "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA synchronous = FULL; \
+         PRAGMA temp_store = MEMORY;",
     )?;
     if access.contains(OpenFlags::SQLITE_OPEN_READ_WRITE) {
         connection.pragma_update(None, "journal_mode", "WAL")?;

@@ -122,6 +122,31 @@ async fn an_app_answers_through_its_sandbox_and_headers_are_filtered_both_ways()
 }
 
 #[tokio::test]
+async fn an_answer_of_known_length_is_settled_at_its_last_octet() {
+    use http_body_util::BodyExt as _;
+    let server = Scripted::start(vec![Act::Send(PAGE.as_bytes().to_vec())]).await;
+    let world = hosting(Some(server.address.authority()));
+    let mut body = world
+        .send("POST", "/apps/mail/ask", "question")
+        .await
+        .into_body();
+    let mut read = 0;
+    // As hyper does: not one poll beyond the length that was announced.
+    while read < "hello".len() {
+        read += body
+            .frame()
+            .await
+            .unwrap()
+            .unwrap()
+            .into_data()
+            .unwrap()
+            .len();
+    }
+    drop(body);
+    assert_eq!(world.leaves.wait(1).await.remove(0).outcome, Outcome::Ok);
+}
+
+#[tokio::test]
 async fn a_signed_in_person_reaches_an_app_and_no_model() {
     let server = Scripted::start(vec![Act::Send(plain(200, "text/plain", "hi"))]).await;
     let world = hosting(Some(server.address.authority()));

@@ -138,6 +138,8 @@ impl Driver {
         inbox: &mut Inbox,
     ) -> Result<End, RecordError> {
         let shared = Arc::clone(&self.shared);
+        let mut closing = shared.closing.subscribe();
+        let mut closed = false;
         let mut out = Vec::new();
         for (id, fill) in &self.fills {
             protocol::write(
@@ -178,7 +180,13 @@ impl Driver {
                     Some(fill) => self.fill(fill, &mut out)?,
                     None => inbox.fills_open = false,
                 },
-                () = shared.low.notified() => self.refill(&mut out)?,
+                _ = closing.wait_for(|closing| *closing), if !closed => {
+                    // What was handed over before is still taken; then both are at their end.
+                    inbox.calls.close();
+                    inbox.fills.close();
+                    closed = true;
+                }
+                () = shared.low.notified(), if !closed => self.refill(&mut out)?,
                 _ = retry.tick(), if !self.retry.is_empty() => self.send_again(&mut out)?,
             }
             while out.len() < REQUEST_BYTES

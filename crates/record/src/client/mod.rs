@@ -58,6 +58,7 @@ pub(crate) struct Shared {
     pool: Mutex<Pool>,
     pub(crate) low: Notify,
     pub(crate) ready: watch::Sender<bool>,
+    pub(crate) closing: watch::Sender<bool>,
 }
 
 impl Shared {
@@ -92,6 +93,7 @@ impl RecorderClient {
             pool: Mutex::default(),
             low: Notify::new(),
             ready: watch::Sender::new(false),
+            closing: watch::Sender::new(false),
         });
         // One more than can be under way, so that a sender that holds a permit always finds room.
         let (calls, asked) = mpsc::channel(CALLS_MAX + 1);
@@ -192,6 +194,12 @@ impl RecorderClient {
             Answer::Bytes { bytes } => Ok(bytes.0.danger_expose().clone()),
             _ => Err(RecordError::Protocol("another answer")),
         }
+    }
+
+    /// Ends the conversation in order, however many clones there are: what was handed over is made
+    /// durable, unused numbers are given back, then the driver ends. Later requests are refused.
+    pub fn close(&self) {
+        self.shared.closing.send_replace(true);
     }
 
     /// Opens a value that was sealed for this purpose.

@@ -149,6 +149,23 @@ fn slots_are_filled_or_counted_and_the_rest_is_given_back() {
 }
 
 #[test]
+fn an_orderly_close_gives_every_unused_number_back_though_clones_live_on() {
+    let dir = with_recorder(
+        |uid| uid,
+        |_, client| async move {
+            client.ready().await.unwrap();
+            let clone = client.clone();
+            client.offer().unwrap().settle(leaf(0));
+            client.close();
+            // Nothing is taken any more once the conversation has ended.
+            while clone.append(leaf(1)).await.is_ok() {}
+        },
+    );
+    let report = verify_dir(&dir.path().join("record"), &[]).unwrap();
+    assert_eq!((report.unaccounted, report.open_numbers), (0, 0));
+}
+
+#[test]
 fn slots_are_offered_up_to_the_limit_and_refused_one_above() {
     let dir = with_recorder(
         |uid| uid,

@@ -161,6 +161,7 @@ pub async fn stop(app: &Arc<App>) -> Result<(), Explained> {
         .checkpoint()
         .await
         .map_err(|e| Explained::of(&e))?;
-    app.ground.abort().await;
+    app.recorder.close();
+    app.ground.end().await;
     Ok(())
 }
