@@ -8,7 +8,7 @@ use ringfence_sys::cgroup::{Group, Hierarchy};
 use ringfence_sys::seccomp::Filters;
 use ringfence_sys::seqpacket::SeqPacket;
 use ringfence_sys::spawn::{self, Forked};
-use ringfence_sys::{mount::Tree, ns};
+use ringfence_sys::{mount::Tree, ns, process};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -60,6 +60,9 @@ pub(super) fn main(args: &[String]) -> i32 {
 /// the host's namespaces, the sealed binary.
 fn prepare(uid_base: u32, parent: &str) -> io::Result<(State, SeqPacket)> {
     spawn::ignore_children();
+    // A key such as Ctrl-C signals the whole foreground group; only the owner decides what it means,
+    // and the zygote must outlive the owner to clean up.
+    process::new_session()?;
     let channel = spawn::take_standard_input()?;
     let identities = ns::KINDS
         .iter()

@@ -10,6 +10,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -256,6 +257,7 @@ fn owner(parent: &str, script: &str) -> std::process::Child {
         .args(["run", parent, "sh", "-c", script])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
+        .process_group(0)
         .spawn()
         .unwrap()
 }
@@ -292,14 +294,16 @@ fn a_signal_to_the_owner_reaches_the_command() {
     let parent = unique("ringfence-test-signal");
     let mut child = owner(
         &parent,
-        "trap 'exit 5' TERM; echo up; sleep 1000 & wait; wait",
+        "trap 'exit 5' INT; echo up; sleep 1000 & wait; wait",
     );
     let mut said = String::new();
     BufReader::new(child.stdout.take().unwrap())
         .read_line(&mut said)
         .unwrap();
+    // To the whole process group, as a terminal does for Ctrl-C.
+    let group = format!("-{}", child.id());
     let status = Command::new("kill")
-        .args(["-TERM", &child.id().to_string()])
+        .args(["-INT", "--", &group])
         .status()
         .unwrap();
     assert!(status.success());

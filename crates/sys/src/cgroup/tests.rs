@@ -2,11 +2,13 @@
 
 use super::*;
 
+const PARENT: &str = "ringfence-test-sys";
+
 fn group(name: &str) -> Group {
     let hierarchy = Hierarchy::of_this_process().unwrap();
     Group::create(
         &hierarchy,
-        "ringfence-test-sys",
+        PARENT,
         &format!("{name}-{}", std::process::id()),
     )
 }
@@ -45,6 +47,7 @@ fn limits_read_back_and_the_group_leaves_no_trace() {
     group.remove().unwrap();
     assert!(!place.exists());
     group.remove().unwrap();
+    Group::create(&Hierarchy::of_this_process().unwrap(), PARENT, "").remove_empty();
 }
 
 #[test]
@@ -67,4 +70,5 @@ fn a_frozen_process_stops_and_goes_on() {
     child.kill().unwrap();
     child.wait().unwrap();
     group.remove().unwrap();
+    Group::create(&Hierarchy::of_this_process().unwrap(), PARENT, "").remove_empty();
 }
