@@ -57,13 +57,19 @@ pub fn unhex(text: &str) -> Option<Vec<u8>> {
     if !rest.is_empty() {
         return None;
     }
-    pairs.iter().map(|[high, low]| Some(value(*high)? << 4 | value(*low)?)).collect()
+    pairs
+        .iter()
+        .map(|[high, low]| Some(value(*high)? << 4 | value(*low)?))
+        .collect()
 }
 
 impl FromStr for Digest {
     type Err = DigestError;
     fn from_str(text: &str) -> Result<Self, DigestError> {
-        let bytes = text.strip_prefix("sha256:").and_then(unhex).ok_or(DigestError)?;
+        let bytes = text
+            .strip_prefix("sha256:")
+            .and_then(unhex)
+            .ok_or(DigestError)?;
         Ok(Self(bytes.try_into().map_err(|_| DigestError)?))
     }
 }
@@ -106,7 +112,10 @@ mod tests {
     #[test]
     fn upper_case_and_short_forms_are_refused() {
         assert_eq!("sha256:AB".parse::<Digest>(), Err(DigestError));
-        assert_eq!(format!("sha256:{}", "A".repeat(64)).parse::<Digest>(), Err(DigestError));
+        assert_eq!(
+            format!("sha256:{}", "A".repeat(64)).parse::<Digest>(),
+            Err(DigestError)
+        );
         assert_eq!("a".repeat(64).parse::<Digest>(), Err(DigestError));
     }
 }

@@ -78,17 +78,38 @@ impl Subject {
     /// The parts that identify the finding, in a fixed order, for the fingerprint.
     pub fn identity(&self) -> Vec<String> {
         match self {
-            Self::Source { path, normalised, symbol, ordinal, .. } => vec![
+            Self::Source {
+                path,
+                normalised,
+                symbol,
+                ordinal,
+                ..
+            } => vec![
                 "source".into(),
                 normalised.clone(),
                 symbol.clone().unwrap_or_default(),
                 path.clone(),
                 ordinal.to_string(),
             ],
-            Self::Component { advisory, purl, lock_path, .. } => {
-                vec!["component".into(), advisory.clone(), purl.clone(), lock_path.clone()]
+            Self::Component {
+                advisory,
+                purl,
+                lock_path,
+                ..
+            } => {
+                vec![
+                    "component".into(),
+                    advisory.clone(),
+                    purl.clone(),
+                    lock_path.clone(),
+                ]
             }
-            Self::Model { path, member, detail, .. } => {
+            Self::Model {
+                path,
+                member,
+                detail,
+                ..
+            } => {
                 vec!["model".into(), path.clone(), member.clone(), detail.clone()]
             }
             Self::Endpoint { method, route } => {

@@ -37,7 +37,10 @@ fn check(text: &str, limit: usize, allowed: fn(char) -> bool) -> Result<(), IdEr
         return Err(IdError::Empty);
     }
     if text.len() > limit {
-        return Err(IdError::TooLong { limit, length: text.len() });
+        return Err(IdError::TooLong {
+            limit,
+            length: text.len(),
+        });
     }
     match text.chars().find(|c| !allowed(*c)) {
         Some(c) => Err(IdError::Character(c)),
@@ -150,7 +153,8 @@ impl RuleId {
     /// A rule id written in our own source. Falls back to `core/bad-rule-id` rather than panic;
     /// the test of each rule list proves that the fallback is never used.
     pub fn of(text: &'static str) -> Self {
-        text.parse().unwrap_or_else(|_| Self("core/bad-rule-id".to_owned()))
+        text.parse()
+            .unwrap_or_else(|_| Self("core/bad-rule-id".to_owned()))
     }
 }
 
@@ -161,11 +165,17 @@ mod tests {
     #[test]
     fn a_name_is_accepted_at_the_limit_and_refused_one_above() {
         let at = "a".repeat(NAME_CHARS_MAX);
-        assert_eq!(at.parse::<ProjectId>().map(|p| p.to_string()), Ok(at.clone()));
+        assert_eq!(
+            at.parse::<ProjectId>().map(|p| p.to_string()),
+            Ok(at.clone())
+        );
         let above = "a".repeat(NAME_CHARS_MAX + 1);
         assert_eq!(
             above.parse::<ProjectId>(),
-            Err(IdError::TooLong { limit: NAME_CHARS_MAX, length: NAME_CHARS_MAX + 1 })
+            Err(IdError::TooLong {
+                limit: NAME_CHARS_MAX,
+                length: NAME_CHARS_MAX + 1
+            })
         );
     }
 

@@ -25,7 +25,9 @@ pub struct StrictJsonError {
 /// after it but white space.
 pub fn parse_strict(bytes: &[u8]) -> Result<Value, StrictJsonError> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = Strict { depth: 0 }.deserialize(&mut reader).map_err(|e| describe(&e))?;
+    let value = Strict { depth: 0 }
+        .deserialize(&mut reader)
+        .map_err(|e| describe(&e))?;
     reader.end().map_err(|e| describe(&e))?;
     Ok(value)
 }
@@ -35,7 +37,11 @@ fn describe(error: &serde_json::Error) -> StrictJsonError {
     let text = error.to_string();
     let suffix = format!(" at line {line} column {column}");
     let reason = text.strip_suffix(&suffix).unwrap_or(&text).to_owned();
-    StrictJsonError { reason, line, column }
+    StrictJsonError {
+        reason,
+        line,
+        column,
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -46,9 +52,13 @@ struct Strict {
 impl Strict {
     fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
         if self.depth >= JSON_DEPTH_MAX {
-            return Err(E::custom(format_args!("nested deeper than {JSON_DEPTH_MAX} levels")));
+            return Err(E::custom(format_args!(
+                "nested deeper than {JSON_DEPTH_MAX} levels"
+            )));
         }
-        Ok(Self { depth: self.depth + 1 })
+        Ok(Self {
+            depth: self.depth + 1,
+        })
     }
 }
 
@@ -78,7 +88,9 @@ impl<'de> Visitor<'de> for Strict {
         Ok(Value::Number(n.into()))
     }
     fn visit_f64<E: serde::de::Error>(self, n: f64) -> Result<Value, E> {
-        Number::from_f64(n).map(Value::Number).ok_or_else(|| E::custom("number out of range"))
+        Number::from_f64(n)
+            .map(Value::Number)
+            .ok_or_else(|| E::custom("number out of range"))
     }
     fn visit_str<E>(self, s: &str) -> Result<Value, E> {
         Ok(Value::String(s.to_owned()))
@@ -190,14 +202,22 @@ mod tests {
     use serde_json::json;
 
     fn reason(text: &str) -> String {
-        parse_strict(text.as_bytes()).map(|v| v.to_string()).unwrap_or_else(|e| e.reason)
+        parse_strict(text.as_bytes())
+            .map(|v| v.to_string())
+            .unwrap_or_else(|e| e.reason)
     }
 
     #[test]
     fn duplicate_keys_are_refused_at_any_depth() {
         assert_eq!(reason(r#"{"a":1,"a":2}"#), "duplicate key in an object");
-        assert_eq!(reason(r#"[{"x":{"b":1,"\u0062":2}}]"#), "duplicate key in an object");
-        assert_eq!(reason(r#"{"a":{"b":1},"c":{"b":1}}"#), r#"{"a":{"b":1},"c":{"b":1}}"#);
+        assert_eq!(
+            reason(r#"[{"x":{"b":1,"\u0062":2}}]"#),
+            "duplicate key in an object"
+        );
+        assert_eq!(
+            reason(r#"{"a":{"b":1},"c":{"b":1}}"#),
+            r#"{"a":{"b":1},"c":{"b":1}}"#
+        );
     }
 
     #[test]
@@ -210,7 +230,10 @@ mod tests {
     fn nesting_is_accepted_at_the_limit_and_refused_one_deeper() {
         let nest = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
         assert!(parse_strict(nest(JSON_DEPTH_MAX).as_bytes()).is_ok());
-        assert_eq!(reason(&nest(JSON_DEPTH_MAX + 1)), "nested deeper than 64 levels");
+        assert_eq!(
+            reason(&nest(JSON_DEPTH_MAX + 1)),
+            "nested deeper than 64 levels"
+        );
     }
 
     #[test]
@@ -221,19 +244,29 @@ mod tests {
             "\u{f6}": "Latin Small Letter O With Diaeresis"
         });
         let text = String::from_utf8(canonical(&value).unwrap()).unwrap();
-        let order: Vec<usize> =
-            ["Carriage", "One", "Control", "Latin", "Euro", "Emoji", "Hebrew"]
-                .iter()
-                .map(|w| text.find(w).unwrap())
-                .collect();
+        let order: Vec<usize> = [
+            "Carriage", "One", "Control", "Latin", "Euro", "Emoji", "Hebrew",
+        ]
+        .iter()
+        .map(|w| text.find(w).unwrap())
+        .collect();
         assert!(order.is_sorted(), "{text}");
     }
 
     #[test]
     fn fractions_and_integers_beyond_two_to_the_53_are_refused() {
-        assert_eq!(canonical(&json!(9_007_199_254_740_992_u64)).map(|v| v.len()), Ok(16));
-        assert_eq!(canonical(&json!(9_007_199_254_740_993_u64)), Err(CanonicalError));
-        assert_eq!(canonical(&json!(-9_007_199_254_740_993_i64)), Err(CanonicalError));
+        assert_eq!(
+            canonical(&json!(9_007_199_254_740_992_u64)).map(|v| v.len()),
+            Ok(16)
+        );
+        assert_eq!(
+            canonical(&json!(9_007_199_254_740_993_u64)),
+            Err(CanonicalError)
+        );
+        assert_eq!(
+            canonical(&json!(-9_007_199_254_740_993_i64)),
+            Err(CanonicalError)
+        );
         assert_eq!(canonical(&json!(0.5)), Err(CanonicalError));
     }
 }

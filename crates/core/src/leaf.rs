@@ -258,7 +258,9 @@ impl Leaf {
         let leaf: Self =
             serde_json::from_slice(bytes).map_err(|e| LeafError::Malformed(e.to_string()))?;
         if leaf.canonical()? != bytes {
-            return Err(LeafError::Malformed("the octets are not in canonical form".to_owned()));
+            return Err(LeafError::Malformed(
+                "the octets are not in canonical form".to_owned(),
+            ));
         }
         Ok(leaf)
     }
@@ -280,7 +282,9 @@ mod tests {
 
     #[test]
     fn a_leaf_reads_back_and_any_other_spelling_is_refused() {
-        let leaf = leaf().with("walls", vec!["seccomp".to_owned()]).with("n", 3_i64);
+        let leaf = leaf()
+            .with("walls", vec!["seccomp".to_owned()])
+            .with("n", 3_i64);
         let bytes = leaf.canonical().unwrap();
         assert_eq!(Leaf::parse(&bytes), Ok(leaf));
         let mut spaced = bytes.clone();
@@ -292,7 +296,10 @@ mod tests {
     fn a_leaf_is_accepted_at_the_size_limit_and_refused_one_above() {
         let base = leaf().with("t", "").canonical().unwrap().len();
         let fill = |n: usize| leaf().with("t", "x".repeat(n)).canonical();
-        assert_eq!(fill(LEAF_BYTES_MAX - base).map(|b| b.len()), Ok(LEAF_BYTES_MAX));
+        assert_eq!(
+            fill(LEAF_BYTES_MAX - base).map(|b| b.len()),
+            Ok(LEAF_BYTES_MAX)
+        );
         assert_eq!(
             fill(LEAF_BYTES_MAX - base + 1),
             Err(LeafError::TooLong(LEAF_BYTES_MAX + 1))
@@ -301,7 +308,11 @@ mod tests {
 
     #[test]
     fn action_names_agree_with_their_serialised_form() {
-        for action in [LeafAction::AdmissionDecide, LeafAction::RequestSettle, LeafAction::LogGap] {
+        for action in [
+            LeafAction::AdmissionDecide,
+            LeafAction::RequestSettle,
+            LeafAction::LogGap,
+        ] {
             let text = serde_json::to_string(&action).unwrap();
             assert_eq!(text, format!("\"{}\"", action.as_str()));
         }

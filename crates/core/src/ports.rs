@@ -204,12 +204,35 @@ pub trait Sandbox: Send + Sync {
     fn close(&self) -> BoxFuture<'_, Result<(), Explained>>;
 }
 
+/// A sandbox that outlived the server that started it.
+pub struct Adopted {
+    /// The sandbox, with its doors.
+    pub sandbox: Arc<dyn Sandbox>,
+    /// What it was asked to be.
+    pub spec: Spec,
+    /// The programs that run in it.
+    pub execs: Vec<AdoptedExec>,
+}
+
+/// A program that outlived the server that started it. Its input went with that server; whoever
+/// takes it over must go on reading its output, or it stalls on a full pipe.
+pub struct AdoptedExec {
+    /// Its number within the sandbox.
+    pub exec_id: u64,
+    /// Its output.
+    pub stdout: OwnedFd,
+    /// Its errors.
+    pub stderr: OwnedFd,
+    /// Resolves when it has ended.
+    pub ended: BoxFuture<'static, Ended>,
+}
+
 /// Starts sandboxes.
 pub trait Isolation: Send + Sync {
     /// Starts one; resolves after it attested itself.
     fn start(&self, spec: Spec) -> BoxFuture<'_, Result<Arc<dyn Sandbox>, Explained>>;
     /// Sandboxes that outlived a previous server, to be taken over.
-    fn adopt(&self) -> BoxFuture<'_, Result<Vec<Arc<dyn Sandbox>>, Explained>>;
+    fn adopt(&self) -> BoxFuture<'_, Result<Vec<Adopted>, Explained>>;
 }
 
 /// A name that stands for a secret inside a sandbox.

@@ -58,10 +58,16 @@ pub struct SeverityError;
 impl FromStr for Severity {
     type Err = SeverityError;
     fn from_str(text: &str) -> Result<Self, SeverityError> {
-        [Self::Info, Self::Low, Self::Medium, Self::High, Self::Critical]
-            .into_iter()
-            .find(|s| s.as_str() == text)
-            .ok_or(SeverityError)
+        [
+            Self::Info,
+            Self::Low,
+            Self::Medium,
+            Self::High,
+            Self::Critical,
+        ]
+        .into_iter()
+        .find(|s| s.as_str() == text)
+        .ok_or(SeverityError)
     }
 }
 

@@ -39,11 +39,18 @@ impl Timestamp {
 
     /// Reads RFC 3339 (`2026-11-20T12:00:00Z`) or a plain date (`2026-11-20`, midnight UTC).
     pub fn parse(text: &str) -> Result<Self, TimeError> {
-        let whole = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
+        let whole = if text.len() == 10 {
+            format!("{text}T00:00:00Z")
+        } else {
+            text.to_owned()
+        };
         whole
             .parse::<jiff::Timestamp>()
             .map(|t| Self(t.as_millisecond()))
-            .map_err(|_| TimeError { text: text.to_owned(), wanted: "a date such as 2026-11-20" })
+            .map_err(|_| TimeError {
+                text: text.to_owned(),
+                wanted: "a date such as 2026-11-20",
+            })
     }
 }
 
@@ -59,7 +66,10 @@ impl fmt::Display for Timestamp {
 
 /// Reads a span such as `250ms`, `30s`, `10m`, `24h`, `30d` into milliseconds.
 pub fn parse_span_ms(text: &str) -> Result<i64, TimeError> {
-    let error = || TimeError { text: text.to_owned(), wanted: "a span such as 30s, 10m, 24h or 30d" };
+    let error = || TimeError {
+        text: text.to_owned(),
+        wanted: "a span such as 30s, 10m, 24h or 30d",
+    };
     let split = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(error)?;
     let (digits, unit) = text.split_at(split);
     let count: i64 = digits.parse().map_err(|_| error())?;

@@ -102,10 +102,18 @@ mod tests {
     fn a_skip_or_stale_data_makes_coverage_incomplete() {
         let mut coverage = Coverage::default();
         assert!(coverage.is_complete());
-        coverage.data_age.push(DataAge { name: "a".into(), days: 31, stale: true });
+        coverage.data_age.push(DataAge {
+            name: "a".into(),
+            days: 31,
+            stale: true,
+        });
         assert!(!coverage.is_complete());
         coverage.data_age.clear();
-        coverage.skips.push(Skip { path: "x".into(), reason: "unreadable".into(), bytes: 7 });
+        coverage.skips.push(Skip {
+            path: "x".into(),
+            reason: "unreadable".into(),
+            bytes: 7,
+        });
         assert!(!coverage.is_complete());
         assert_eq!(coverage.bytes_skipped(), 7);
     }

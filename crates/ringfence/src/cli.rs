@@ -99,6 +99,9 @@ pub(crate) enum Command {
     },
     /// Print the man page
     Man,
+    /// Answers one question from standard input while no service runs; not for people
+    #[command(hide = true)]
+    Offline,
     /// One process of `up`; not for people
     #[command(hide = true)]
     Role {

@@ -84,6 +84,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Config(command) => commands::config::run(command, format),
         Command::Completions { shell } => Ok(commands::shell::completions(shell)),
         Command::Man => commands::shell::man(),
+        Command::Offline => commands::offline::run(&state()?),
         Command::Role { .. } => Err(roles::misplaced()),
     }
 }

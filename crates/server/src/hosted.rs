@@ -11,7 +11,7 @@ use ringfence_core::isolation::{
     Access, Door, Ended, ExecRequest, Mount, Program, Spec, Strictness,
 };
 use ringfence_core::leaf::{LeafAction, Outcome};
-use ringfence_core::ports::{Isolation, Running, Sandbox};
+use ringfence_core::ports::{AdoptedExec, Isolation, Running, Sandbox};
 use ringfence_gateway::{Gateway, Peer};
 use ringfence_net::listen::{Listener, ServeLimits, serve};
 use ringfence_sandbox::exec_service::ExecPolicy;
@@ -23,6 +23,8 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
 
+/// How the id of an assistant's sandbox begins: a server that comes back knows it by that.
+pub const ID_PREFIX: &str = "app-";
 /// Port of the gateway's door inside the sandbox.
 const GATEWAY_DOOR: u16 = 8081;
 /// Port of the exec service's door inside the sandbox.
@@ -54,7 +56,7 @@ pub async fn start(
     strictness: Strictness,
     services: &Services,
 ) -> Result<(), Explained> {
-    let id = fresh_id(app, "app")?;
+    let id = fresh_id(app, ID_PREFIX)?;
     let sandbox = isolation.start(spec(app, id, folder, strictness)).await?;
     let missing: Vec<String> = sandbox
         .attestation()
@@ -76,12 +78,11 @@ pub async fn start(
 }
 
 /// Whether the assistant's program is to be started or runs already.
-#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Begin {
     /// Start it.
     Fresh,
     /// It outlived the previous server.
-    Adopted,
+    Adopted(Vec<AdoptedExec>),
 }
 
 /// Serves the doors of a sandbox, samples it, and runs its program.
@@ -95,12 +96,15 @@ pub fn take_over(app: &Arc<App>, sandbox: Arc<dyn Sandbox>, services: &Services,
         open(app, &sandbox, &door, socket, services);
     }
     app.tasks.add(sample(Arc::clone(app), Arc::clone(&sandbox)));
-    if begin == Begin::Fresh
-        && let Some(assistant) = app.config.assistant.clone()
-    {
-        app.tasks
-            .add(keep_running(Arc::clone(app), sandbox, assistant));
-    }
+    let Some(assistant) = app.config.assistant.clone() else {
+        return;
+    };
+    let running = match begin {
+        Begin::Fresh => Vec::new(),
+        Begin::Adopted(execs) => execs,
+    };
+    app.tasks
+        .add(keep_running(Arc::clone(app), sandbox, assistant, running));
 }
 
 /// An id that nobody can guess.
@@ -225,8 +229,21 @@ fn open(
 }
 
 /// Runs the program, and starts it again when it ends, a limited number of times.
-async fn keep_running(app: Arc<App>, sandbox: Arc<dyn Sandbox>, assistant: Assistant) {
+async fn keep_running(
+    app: Arc<App>,
+    sandbox: Arc<dyn Sandbox>,
+    assistant: Assistant,
+    running: Vec<AdoptedExec>,
+) {
     let output = Arc::clone(&app.output);
+    // What runs already is followed to its end first; it stalls if nobody reads what it prints.
+    for exec in running {
+        let AdoptedExec { stdout, stderr, ended, .. } = exec;
+        tokio::join!(pump(stdout, &output), pump(stderr, &output), ended);
+        if *app.tasks.stopping().borrow() {
+            return;
+        }
+    }
     for attempt in 1..=STARTS_MAX {
         let request = ExecRequest {
             program: Program::Command(assistant.command.clone()),

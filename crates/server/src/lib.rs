@@ -17,6 +17,7 @@ pub mod control;
 pub mod documents;
 pub mod hosted;
 pub mod incidents;
+pub mod offline;
 pub mod output;
 pub mod selftest;
 pub mod service;

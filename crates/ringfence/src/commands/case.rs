@@ -1,7 +1,7 @@
 //! `case` and `waive`: weaknesses and incidents of the running service.
 
 use crate::cli::{CaseCommand, WaiveArgs};
-use crate::control::{Question, ask};
+use crate::control::{ask, get, post};
 use crate::render::table::{Table, neutral};
 use crate::render::{self, Format};
 use crate::{Outcome, PASS};
@@ -22,7 +22,7 @@ pub(crate) fn run(command: CaseCommand, state: &Path, format: Format) -> Outcome
 }
 
 fn list(state: &Path, format: Format) -> Outcome {
-    let cases: Vec<ShownCase> = ask(state, Question::of("/v1/cases"))?;
+    let cases: Vec<ShownCase> = ask(state, &get("/v1/cases"))?;
     if format == Format::Json {
         render::json(&cases)?;
         return Ok(PASS);
@@ -42,7 +42,7 @@ fn list(state: &Path, format: Format) -> Outcome {
 }
 
 fn show(id: &str, state: &Path, format: Format) -> Outcome {
-    let file: CaseFile = ask(state, Question::of(format!("/v1/cases/{id}")))?;
+    let file: CaseFile = ask(state, &get(format!("/v1/cases/{id}")))?;
     if format == Format::Json {
         render::json(&file)?;
         return Ok(PASS);
@@ -75,7 +75,7 @@ pub(crate) fn waive(args: WaiveArgs, state: &Path, format: Format) -> Outcome {
         until: end(&args.until)?,
         reason: args.reason,
     };
-    let made: ShownWaiver = ask(state, Question::post("/v1/waivers", &asked))?;
+    let made: ShownWaiver = ask(state, &post("/v1/waivers", &asked))?;
     if format == Format::Json {
         render::json(&made)?;
     } else {

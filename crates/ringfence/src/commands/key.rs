@@ -1,7 +1,7 @@
 //! `key`: API keys of the running service.
 
 use crate::cli::KeyCommand;
-use crate::control::{Question, ask};
+use crate::control::{ask, delete, get, post};
 use crate::render::table::Table;
 use crate::render::{self, Format};
 use crate::{Outcome, PASS};
@@ -31,7 +31,7 @@ pub(crate) fn run(command: KeyCommand, state: &Path, format: Format) -> Outcome 
         }
         KeyCommand::List => list(state, format),
         KeyCommand::Revoke { id } => {
-            let answer: Value = ask(state, Question::delete(format!("/v1/keys/{id}")))?;
+            let answer: Value = ask(state, &delete(format!("/v1/keys/{id}")))?;
             if format == Format::Json {
                 render::json(&answer)?;
             } else {
@@ -53,7 +53,7 @@ fn span(text: &str) -> Result<i64, Explained> {
 }
 
 fn create(new: &NewKey, state: &Path, format: Format) -> Outcome {
-    let made: CreatedKey = ask(state, Question::post("/v1/keys", new))?;
+    let made: CreatedKey = ask(state, &post("/v1/keys", new))?;
     if format == Format::Json {
         render::json(&made)?;
         return Ok(PASS);
@@ -67,7 +67,7 @@ fn create(new: &NewKey, state: &Path, format: Format) -> Outcome {
 }
 
 fn list(state: &Path, format: Format) -> Outcome {
-    let keys: Vec<ShownKey> = ask(state, Question::of("/v1/keys"))?;
+    let keys: Vec<ShownKey> = ask(state, &get("/v1/keys"))?;
     if format == Format::Json {
         render::json(&keys)?;
         return Ok(PASS);

@@ -2,7 +2,7 @@
 //! database: only the directory.
 
 use crate::cli::LogCommand;
-use crate::control::{Question, ask, ask_bytes};
+use crate::control::{ask, ask_text, get};
 use crate::render::table::Table;
 use crate::render::{self, Format};
 use crate::{Outcome, PASS};
@@ -22,10 +22,7 @@ pub(crate) fn run(command: LogCommand, state: &Path, format: Format) -> Outcome 
 
 fn show(state: &Path, count: u64, from: Option<u64>, format: Format) -> Outcome {
     let from = from.map(|f| format!("&from={f}")).unwrap_or_default();
-    let page: Page = ask(
-        state,
-        Question::of(format!("/v1/leaves?count={count}{from}")),
-    )?;
+    let page: Page = ask(state, &get(format!("/v1/leaves?count={count}{from}")))?;
     if format == Format::Json {
         render::json(&page)?;
         return Ok(PASS);
@@ -69,7 +66,7 @@ fn verify(dir: &Path, format: Format) -> Outcome {
 }
 
 fn prove(state: &Path, index: u64, out: Option<PathBuf>) -> Outcome {
-    let proof = ask_bytes(state, Question::of(format!("/v1/leaves/{index}/proof")))?;
+    let proof = ask_text(state, &get(format!("/v1/leaves/{index}/proof")))?;
     match out {
         Some(path) => std::fs::write(&path, &proof).map_err(|e| {
             Explained::new(
@@ -79,7 +76,7 @@ fn prove(state: &Path, index: u64, out: Option<PathBuf>) -> Outcome {
             )
             .because(e)
         })?,
-        None => print!("{}", String::from_utf8_lossy(&proof)),
+        None => print!("{proof}"),
     }
     Ok(PASS)
 }

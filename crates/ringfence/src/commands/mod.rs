@@ -7,6 +7,7 @@ pub(crate) mod config;
 pub(crate) mod doctor;
 pub(crate) mod key;
 pub(crate) mod log;
+pub(crate) mod offline;
 pub(crate) mod run;
 pub(crate) mod service;
 pub(crate) mod shell;

@@ -1,7 +1,7 @@
 //! `down`, `ps`, `logs`, `status`: the running service.
 
 use crate::cli::{LogsArgs, StatusArgs};
-use crate::control::{Question, ask};
+use crate::control::{ask_running, get, post};
 use crate::render::table::{Table, neutral};
 use crate::render::{self, Format};
 use crate::{Outcome, PASS};
@@ -19,14 +19,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// Stops the service and waits until its lock is free.
 pub(crate) fn down(state: &Path) -> Outcome {
-    let _answer: Value = ask(
-        state,
-        Question {
-            method: "POST",
-            path: "/v1/stop".into(),
-            body: None,
-        },
-    )?;
+    let _answer: Value = ask_running(state, &post("/v1/stop", &()))?;
     let start = Instant::now();
     while start.elapsed().as_secs() < DOWN_SECONDS_MAX {
         if DirLock::acquire(state).is_ok() {
@@ -44,7 +37,7 @@ pub(crate) fn down(state: &Path) -> Outcome {
 
 /// Lists sandboxes.
 pub(crate) fn ps(state: &Path, format: Format) -> Outcome {
-    let sandboxes: Vec<ShownSandbox> = ask(state, Question::of("/v1/sandboxes"))?;
+    let sandboxes: Vec<ShownSandbox> = ask_running(state, &get("/v1/sandboxes"))?;
     if format == Format::Json {
         render::json(&sandboxes)?;
         return Ok(PASS);
@@ -70,14 +63,14 @@ pub(crate) fn ps(state: &Path, format: Format) -> Outcome {
 
 /// Shows what the assistant printed.
 pub(crate) fn logs(args: &LogsArgs, state: &Path) -> Outcome {
-    let mut piece: LogPiece = ask(state, Question::of(format!("/v1/logs?tail={}", args.tail)))?;
+    let mut piece: LogPiece = ask_running(state, &get(format!("/v1/logs?tail={}", args.tail)))?;
     print!("{}", neutral(&piece.text));
     if !args.follow {
         return Ok(PASS);
     }
     loop {
         std::thread::park_timeout(LOOK_AGAIN);
-        piece = ask(state, Question::of(format!("/v1/logs?from={}", piece.next)))?;
+        piece = ask_running(state, &get(format!("/v1/logs?from={}", piece.next)))?;
         print!("{}", neutral(&piece.text));
     }
 }
@@ -85,12 +78,8 @@ pub(crate) fn logs(args: &LogsArgs, state: &Path) -> Outcome {
 /// Shows the service at a glance.
 pub(crate) fn status(args: &StatusArgs, state: &Path, format: Format) -> Outcome {
     if args.new_token {
-        let question = Question {
-            method: "POST",
-            path: "/v1/console/token".into(),
-            body: None,
-        };
-        let answer: Value = ask(state, question)?;
+        let question = post("/v1/console/token", &());
+        let answer: Value = ask_running(state, &question)?;
         if format == Format::Json {
             render::json(&answer)?;
         } else {
@@ -98,7 +87,7 @@ pub(crate) fn status(args: &StatusArgs, state: &Path, format: Format) -> Outcome
         }
         return Ok(PASS);
     }
-    let status: Status = ask(state, Question::of("/v1/status"))?;
+    let status: Status = ask_running(state, &get("/v1/status"))?;
     if format == Format::Json {
         render::json(&status)?;
         return Ok(PASS);

@@ -4,7 +4,7 @@
 //! hands it on. The server reads the configuration, after it has confined itself.
 
 use crate::cli::UpArgs;
-use crate::control::{Question, ask};
+use crate::control::{ask_running, get};
 use crate::render::{self, Format};
 use crate::{Outcome, PASS};
 use ringfence_core::error::{ErrorCode, Explained};
@@ -27,7 +27,7 @@ const RECORDER: Identity = Identity {
     gid: 65_101,
 };
 /// The server's own user, when started by root.
-const SERVER: Identity = Identity {
+pub(crate) const SERVER: Identity = Identity {
     uid: 65_102,
     gid: 65_102,
 };
@@ -50,6 +50,8 @@ pub(crate) fn run(args: &UpArgs, state: &Path, format: Format) -> Outcome {
         return detach(args, &folder, state, format);
     }
     walls(args)?;
+    std::fs::create_dir_all(state).map_err(|e| unreadable(state).because(e))?;
+    super::offline::note(state, &folder)?;
     let code = supervise(config(args, &folder, state, format)?).map_err(|e| Explained::of(&e))?;
     Ok(u8::try_from(code & 0xff).unwrap_or(crate::ERROR))
 }
@@ -76,33 +78,11 @@ fn config(
     state: &Path,
     format: Format,
 ) -> Result<SupervisorConfig, Explained> {
-    let root = is_root();
-    let owner = |identity: Identity| root.then_some(identity);
-    let client_uid = if root {
-        SERVER.uid
-    } else {
-        ringfence_sys::process::own_uid()
-    };
     let project = File::open(folder).map_err(|e| unreadable(folder).because(e))?;
     let advisories = super::advisories::file(state);
     let advisories = advisories.exists().then_some(advisories);
     let mut config = SupervisorConfig::new(state.to_owned());
-    config.directories = vec![
-        StateDirectory {
-            name: "record".into(),
-            owner: owner(RECORDER),
-        },
-        StateDirectory {
-            name: "server".into(),
-            owner: owner(SERVER),
-        },
-    ];
-    config.sockets = vec![StateSocket {
-        name: "recorder.sock".into(),
-        connects: owner(SERVER),
-        role: "recorder".to_owned(),
-        fd_name: "recorder-socket".to_owned(),
-    }];
+    directories(&mut config);
     let mut mounts = vec![(folder.to_owned(), Access::ReadOnly)];
     mounts.extend(
         advisories
@@ -116,18 +96,11 @@ fn config(
     };
     config.permits = Permits { mounts, strictness };
     config.roles = vec![
-        RoleCommand {
-            name: "recorder".to_owned(),
-            args: recorder_args(args, state, client_uid),
-            identity: owner(RECORDER),
-            fds: Vec::new(),
-            restart: true,
-            channel: false,
-        },
+        recorder_role(state, args.accept_weaker),
         RoleCommand {
             name: "server".to_owned(),
             args: server_args(args, folder, state, advisories, format),
-            identity: owner(SERVER),
+            identity: is_root().then_some(SERVER),
             fds: vec![("project".to_owned(), project.into())],
             restart: true,
             channel: true,
@@ -145,17 +118,51 @@ fn unreadable(folder: &Path) -> Explained {
     )
 }
 
-fn recorder_args(args: &UpArgs, state: &Path, client_uid: u32) -> Vec<OsString> {
-    let mut words: Vec<OsString> = vec![
+/// Folders and sockets of a state directory, with their owners.
+pub(crate) fn directories(config: &mut SupervisorConfig) {
+    let owner = |identity: Identity| is_root().then_some(identity);
+    config.directories = vec![
+        StateDirectory {
+            name: "record".into(),
+            owner: owner(RECORDER),
+        },
+        StateDirectory {
+            name: "server".into(),
+            owner: owner(SERVER),
+        },
+    ];
+    config.sockets = vec![StateSocket {
+        name: "recorder.sock".into(),
+        connects: owner(SERVER),
+        role: "recorder".to_owned(),
+        fd_name: "recorder-socket".to_owned(),
+    }];
+}
+
+/// The recorder, which only the server may speak to.
+pub(crate) fn recorder_role(state: &Path, accept_weaker: bool) -> RoleCommand {
+    let client = if is_root() {
+        SERVER.uid
+    } else {
+        ringfence_sys::process::own_uid()
+    };
+    let mut args: Vec<OsString> = vec![
         "--dir".into(),
         state.join("record").into(),
         "--client-uid".into(),
-        client_uid.to_string().into(),
+        client.to_string().into(),
     ];
-    if args.accept_weaker {
-        words.push("--accept-weaker".into());
+    if accept_weaker {
+        args.push("--accept-weaker".into());
     }
-    words
+    RoleCommand {
+        name: "recorder".to_owned(),
+        args,
+        identity: is_root().then_some(RECORDER),
+        fds: Vec::new(),
+        restart: true,
+        channel: false,
+    }
 }
 
 fn server_args(
@@ -245,7 +252,7 @@ fn detach(args: &UpArgs, folder: &Path, state: &Path, format: Format) -> Outcome
                 .and_then(|c| u8::try_from(c).ok())
                 .unwrap_or(crate::ERROR));
         }
-        if let Ok(status) = ask::<Status>(state, Question::of("/v1/status"))
+        if let Ok(status) = ask_running::<Status>(state, &get("/v1/status"))
             && status.started.is_some()
         {
             if format == Format::Json {

@@ -11,12 +11,14 @@ use ringfence_core::ports::Isolation;
 use ringfence_core::verdict::Decision;
 use ringfence_crypto::random::SystemEntropy;
 use ringfence_sandbox::client::SupervisorClient;
+use ringfence_server::offline::{self, Question};
 use ringfence_server::selftest::{self, Check};
 use ringfence_server::startup::{self, Options, Running, Started};
 use ringfence_sys::clock::SystemClock;
 use ringfence_sys::confine::{Confinement, Place, apply};
 use serde_json::json;
 use std::ffi::OsString;
+use std::io::Read as _;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,6 +29,8 @@ struct Handed {
     channel: OwnedFd,
     /// Held open: the paths of `options` lead through it.
     _project: OwnedFd,
+    /// Answer this and end.
+    question: Option<OwnedFd>,
     selftest: bool,
     format: Format,
 }
@@ -93,16 +97,38 @@ fn read(rest: Vec<OsString>) -> Result<Handed, Explained> {
     } else {
         Format::Table
     };
+    let question = if has("--offline") {
+        fds.take("question")
+    } else {
+        None
+    };
     Ok(Handed {
         options,
         channel,
         _project: project,
+        question,
         selftest: has("--selftest"),
         format,
     })
 }
 
+/// Answers one question on standard output.
+async fn answer(options: Options, question: OwnedFd) -> RoleResult {
+    let mut text = String::new();
+    std::fs::File::from(question)
+        .read_to_string(&mut text)
+        .map_err(|e| broken("no question came").because(e))?;
+    let question: Question =
+        serde_json::from_str(&text).map_err(|e| broken("no question came").because(e))?;
+    let answer = Box::pin(offline::ask(options, question)).await?;
+    render::json(&answer)?;
+    Ok(PASS)
+}
+
 async fn serve(handed: Handed) -> RoleResult {
+    if let Some(question) = handed.question {
+        return answer(handed.options, question).await;
+    }
     let (client, driver) = SupervisorClient::new(handed.channel);
     let isolation: Arc<dyn Isolation> = Arc::new(client);
     let driver = tokio::task::JoinSet::from_iter([driver]);

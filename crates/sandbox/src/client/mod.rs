@@ -11,13 +11,11 @@ mod driver;
 mod sandbox;
 mod socket;
 
-pub use sandbox::{Adopted, AdoptedExec};
-
 use crate::protocol::{Answer, Ask};
 use driver::Driver;
 use ringfence_core::error::{ErrorCode, Explained};
 use ringfence_core::isolation::{Ended, Spec};
-use ringfence_core::ports::{BoxFuture, Isolation, Sandbox};
+use ringfence_core::ports::{Adopted, BoxFuture, Isolation, Sandbox};
 use sandbox::RemoteSandbox;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -121,7 +119,7 @@ impl SupervisorClient {
     /// Takes over the sandboxes that outlived a previous server, with the output of the programs
     /// that run in them. Whoever adopts must go on reading that output: a program whose output
     /// nobody reads stops when its pipe is full.
-    pub async fn adopt_all(&self) -> Result<Vec<Adopted>, Explained> {
+    async fn adopt_all(&self) -> Result<Vec<Adopted>, Explained> {
         let parts = self.ask(Ask::Adopt).await?;
         let mut adopted = Vec::new();
         for part in parts {
@@ -133,7 +131,7 @@ impl SupervisorClient {
                 } => {
                     let streams = (part.fds, part.ended);
                     let client = self.clone();
-                    adopted.push(Adopted::new(client, spec, attestation, streams)?);
+                    adopted.push(sandbox::adopted(client, spec, attestation, streams)?);
                 }
                 Answer::Done => {}
                 Answer::Failed { error } => return Err(error),
@@ -157,11 +155,8 @@ impl Isolation for SupervisorClient {
         })
     }
 
-    fn adopt(&self) -> BoxFuture<'_, Result<Vec<Arc<dyn Sandbox>>, Explained>> {
-        Box::pin(async move {
-            let adopted = self.adopt_all().await?;
-            Ok(adopted.into_iter().map(|a| a.sandbox).collect())
-        })
+    fn adopt(&self) -> BoxFuture<'_, Result<Vec<Adopted>, Explained>> {
+        Box::pin(self.adopt_all())
     }
 }
 

@@ -7,7 +7,7 @@ use ringfence_core::ids::{ProjectId, SandboxId};
 use ringfence_core::isolation::{
     Attestation, Door, Ended, ExecRequest, ProcessEvidence, SandboxStats, Spec,
 };
-use ringfence_core::ports::{BoxFuture, Running, Sandbox};
+use ringfence_core::ports::{Adopted, AdoptedExec, BoxFuture, Running, Sandbox};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
@@ -39,62 +39,39 @@ impl RemoteSandbox {
     }
 }
 
-/// A sandbox that outlived a previous server.
-pub struct Adopted {
-    /// The sandbox, with its doors.
-    pub sandbox: Arc<dyn Sandbox>,
-    /// What it was asked to be.
-    pub spec: Spec,
-    /// The programs that run in it.
-    pub execs: Vec<AdoptedExec>,
-}
-
-/// A program that outlived the server that started it. Its input went with that server.
-pub struct AdoptedExec {
-    /// Its number within the sandbox.
-    pub exec_id: u64,
-    /// Its output.
-    pub stdout: OwnedFd,
-    /// Its errors.
-    pub stderr: OwnedFd,
-    /// Resolves when it has ended.
-    pub ended: BoxFuture<'static, Ended>,
-}
-
 /// Descriptors and ends that came beside an adoption.
 type Streams = (Vec<OwnedFd>, Vec<(u64, oneshot::Receiver<Ended>)>);
 
-impl Adopted {
-    pub(super) fn new(
-        client: SupervisorClient,
-        spec: Spec,
-        attestation: Attestation,
-        (fds, ends): Streams,
-    ) -> Result<Self, Explained> {
-        if fds.len() != spec.doors.len() + 2 * ends.len() {
-            return Err(unexpected());
-        }
-        let mut fds = fds.into_iter();
-        let doors = spec.doors.iter().cloned().zip(fds.by_ref()).collect();
-        let mut taken = Vec::new();
-        for (exec_id, receiver) in ends {
-            let (Some(stdout), Some(stderr)) = (fds.next(), fds.next()) else {
-                return Err(unexpected());
-            };
-            taken.push(AdoptedExec {
-                exec_id,
-                stdout,
-                stderr,
-                ended: end_of(receiver),
-            });
-        }
-        let sandbox = Arc::new(RemoteSandbox::new(client, spec.clone(), attestation, doors));
-        Ok(Self {
-            sandbox,
-            spec,
-            execs: taken,
-        })
+/// Puts together what came over the channel.
+pub(super) fn adopted(
+    client: SupervisorClient,
+    spec: Spec,
+    attestation: Attestation,
+    (fds, ends): Streams,
+) -> Result<Adopted, Explained> {
+    if fds.len() != spec.doors.len() + 2 * ends.len() {
+        return Err(unexpected());
     }
+    let mut fds = fds.into_iter();
+    let doors = spec.doors.iter().cloned().zip(fds.by_ref()).collect();
+    let mut taken = Vec::new();
+    for (exec_id, receiver) in ends {
+        let (Some(stdout), Some(stderr)) = (fds.next(), fds.next()) else {
+            return Err(unexpected());
+        };
+        taken.push(AdoptedExec {
+            exec_id,
+            stdout,
+            stderr,
+            ended: end_of(receiver),
+        });
+    }
+    let sandbox = Arc::new(RemoteSandbox::new(client, spec.clone(), attestation, doors));
+    Ok(Adopted {
+        sandbox,
+        spec,
+        execs: taken,
+    })
 }
 
 /// The end of a program; if nobody can tell it any more, the sandbox is gone.

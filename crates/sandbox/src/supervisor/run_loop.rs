@@ -216,7 +216,10 @@ impl Supervisor {
             if !poll(&mut signal, Some(&moment)).is_ok_and(|n| n > 0) {
                 return Err(SandboxError::ZygoteLost.into());
             }
-            return Ok(Ready { signals: true, ..Ready::default() });
+            return Ok(Ready {
+                signals: true,
+                ..Ready::default()
+            });
         }
         Ok(Ready {
             signals: happened(0),

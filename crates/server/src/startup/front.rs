@@ -10,7 +10,7 @@ use crate::{documents, web};
 use http::Request;
 use ringfence_core::error::Explained;
 use ringfence_core::isolation::Strictness;
-use ringfence_core::ports::{Isolation, Sandbox};
+use ringfence_core::ports::{Adopted, Isolation};
 use ringfence_gateway::config::{GatewayConfig, UpstreamConfig};
 use ringfence_gateway::{DetectGuard, Gateway, GatewayParts, Peer, Upstream, demo, upstream};
 use ringfence_net::body::Body;
@@ -113,12 +113,17 @@ pub(super) fn exec_service(
 }
 
 /// Takes over what the previous server left: the assistant goes on, everything else is closed.
-pub(super) async fn adopt(app: &Arc<App>, sandboxes: Vec<Arc<dyn Sandbox>>, services: &Services) {
-    for sandbox in sandboxes {
-        let is_assistant = sandbox.id().as_str().starts_with("app-");
+pub(super) async fn adopt(app: &Arc<App>, left: Vec<Adopted>, services: &Services) {
+    for adopted in left {
+        let is_assistant = adopted.sandbox.id().as_str().starts_with(hosted::ID_PREFIX);
         if is_assistant && app.sandbox().is_none() {
-            hosted::take_over(app, sandbox, services, Begin::Adopted);
-        } else if let Err(error) = sandbox.close().await {
+            hosted::take_over(
+                app,
+                adopted.sandbox,
+                services,
+                Begin::Adopted(adopted.execs),
+            );
+        } else if let Err(error) = adopted.sandbox.close().await {
             tracing::error!(
                 code = error.code,
                 "a sandbox of the previous server was not closed"

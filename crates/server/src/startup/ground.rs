@@ -11,8 +11,6 @@ use crate::wire::record::Sink;
 use ringfence_core::digest::Digest;
 use ringfence_core::error::{ErrorCode, Explained};
 use ringfence_core::ids::ProjectId;
-use ringfence_core::isolation::Strictness;
-use ringfence_core::leaf::LeafAction;
 use ringfence_core::ports::{EventSink, LeafSink};
 use ringfence_core::secret::Secret;
 use ringfence_crypto::hash::sha256;
@@ -115,13 +113,6 @@ pub(super) async fn lay(
         ground,
     };
     register(&app, options).await?;
-    let digest = app.config_digest.to_string();
-    app.record(app.leaf("service", LeafAction::ConfigApply, digest))
-        .await?;
-    if options.strictness == Strictness::AcceptWeaker {
-        let leaf = app.leaf("user:operator", LeafAction::ControlWeaken, "accept-weaker");
-        app.record(leaf).await?;
-    }
     Ok(Arc::new(app))
 }
 

@@ -80,8 +80,17 @@ pub async fn start(
     isolation: Arc<dyn Isolation>,
     say: Progress<'_>,
 ) -> Result<Started, Explained> {
-    let (config, text) = ground::read_config(&options)?;
-    let app = ground::lay(&options, config, &text).await?;
+    let app = prepare(&options).await?;
+    app.record(app.leaf(
+        "service",
+        LeafAction::ConfigApply,
+        app.config_digest.to_string(),
+    ))
+    .await?;
+    if options.strictness == Strictness::AcceptWeaker {
+        let leaf = app.leaf("user:operator", LeafAction::ControlWeaken, "accept-weaker");
+        app.record(leaf).await?;
+    }
     let folder = options.host_root.join(&app.config.project.directory);
     let adopted = isolation.adopt().await?;
     let came_back = !adopted.is_empty();
@@ -95,6 +104,7 @@ pub async fn start(
         let fresh = verdict::reach(&app, &options, isolation.as_ref(), &folder).await?;
         let stop = options.check_only || fresh.verdict.decision == Decision::Deny;
         if stop {
+            close(&app).await?;
             return Ok(Started::Decided(Box::new(fresh)));
         }
         report = Some(fresh);
@@ -133,6 +143,24 @@ pub async fn start(
     })))
 }
 
+/// Only what everything else stands on: for a command while no service runs.
+pub async fn prepare(options: &Options) -> Result<Arc<App>, Explained> {
+    let (config, text) = ground::read_config(options)?;
+    ground::lay(options, config, &text).await
+}
+
+/// The end of what [`prepare`] began.
+pub async fn close(app: &Arc<App>) -> Result<(), Explained> {
+    app.tasks.end().await;
+    app.recorder
+        .checkpoint()
+        .await
+        .map_err(|e| Explained::of(&e))?;
+    app.recorder.close();
+    app.ground.end().await;
+    Ok(())
+}
+
 /// Ends everything in order; resolves when the last leaf is durable.
 pub async fn stop(app: &Arc<App>) -> Result<(), Explained> {
     app.tasks.stop();
@@ -157,11 +185,5 @@ pub async fn stop(app: &Arc<App>) -> Result<(), Explained> {
     let uses = app.keys.take_uses();
     app.state(move |store| store.write(move |tx| keys::touch(tx, &uses)))
         .await?;
-    app.recorder
-        .checkpoint()
-        .await
-        .map_err(|e| Explained::of(&e))?;
-    app.recorder.close();
-    app.ground.end().await;
-    Ok(())
+    close(app).await
 }

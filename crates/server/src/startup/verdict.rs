@@ -35,7 +35,7 @@ pub(super) async fn reach(
         .collect();
     let scan = Scan {
         project: &app.project,
-        id: hosted::fresh_id(app, "scan")?,
+        id: hosted::fresh_id(app, "scan-")?,
         folder,
         advisories: options.advisories.clone(),
         request: ScanRequest {

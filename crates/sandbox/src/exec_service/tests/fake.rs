@@ -10,7 +10,8 @@ use ringfence_core::isolation::{
 };
 use ringfence_core::leaf::Leaf;
 use ringfence_core::ports::{
-    BoxFuture, Clock, Entropy, EventSink, Isolation, LeafSink, LeafSlot, Receipt, Running, Sandbox,
+    Adopted, BoxFuture, Clock, Entropy, EventSink, Isolation, LeafSink, LeafSlot, Receipt, Running,
+    Sandbox,
 };
 use ringfence_core::time::Timestamp;
 use serde_json::Value;
@@ -161,7 +162,7 @@ impl Isolation for Fake {
         })
     }
 
-    fn adopt(&self) -> BoxFuture<'_, Result<Vec<Arc<dyn Sandbox>>, Explained>> {
+    fn adopt(&self) -> BoxFuture<'_, Result<Vec<Adopted>, Explained>> {
         Box::pin(async { Ok(Vec::new()) })
     }
 }
