@@ -180,6 +180,11 @@ fn server_args(
         "--project".into(),
         folder.into(),
     ];
+    // How the operator calls this program, for the commands that are suggested.
+    if let Some(program) = std::env::args_os().next() {
+        words.push("--program".into());
+        words.push(program);
+    }
     if let Some(file) = advisories {
         words.push("--advisories".into());
         words.push(file.into());
@@ -190,6 +195,7 @@ fn server_args(
         (args.check_only, "--check-only"),
         (args.selftest, "--selftest"),
         (format == Format::Json, "--json"),
+        (!is_root(), "--rootless"),
     ];
     words.extend(
         flags

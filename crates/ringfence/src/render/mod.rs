@@ -3,6 +3,7 @@
 pub(crate) mod scan;
 pub(crate) mod table;
 pub(crate) mod walls;
+pub(crate) mod welcome;
 
 use ringfence_core::error::{ErrorCode, Explained};
 use serde::Serialize;

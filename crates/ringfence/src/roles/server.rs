@@ -8,7 +8,6 @@ use crate::{FINDINGS, PASS};
 use ringfence_core::error::{ErrorCode, Explained};
 use ringfence_core::isolation::Strictness;
 use ringfence_core::ports::Isolation;
-use ringfence_core::verdict::Decision;
 use ringfence_crypto::random::SystemEntropy;
 use ringfence_sandbox::client::SupervisorClient;
 use ringfence_server::offline::{self, Question};
@@ -31,8 +30,17 @@ struct Handed {
     _project: OwnedFd,
     /// Answer this and end.
     question: Option<OwnedFd>,
+    manner: Manner,
+}
+
+/// How the operator wants it.
+struct Manner {
     selftest: bool,
     format: Format,
+    /// How the operator calls this program.
+    program: String,
+    /// Whether all roles share the operator's user.
+    rootless: bool,
 }
 
 /// Runs until it is told to stop.
@@ -92,10 +100,15 @@ fn read(rest: Vec<OsString>) -> Result<Handed, Explained> {
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
     };
-    let format = if has("--json") {
-        Format::Json
-    } else {
-        Format::Table
+    let manner = Manner {
+        selftest: has("--selftest"),
+        format: if has("--json") {
+            Format::Json
+        } else {
+            Format::Table
+        },
+        program: value(&words, "--program").unwrap_or_else(|| "ringfence".to_owned()),
+        rootless: has("--rootless"),
     };
     let question = if has("--offline") {
         fds.take("question")
@@ -107,8 +120,7 @@ fn read(rest: Vec<OsString>) -> Result<Handed, Explained> {
         channel,
         _project: project,
         question,
-        selftest: has("--selftest"),
-        format,
+        manner,
     })
 }
 
@@ -132,28 +144,17 @@ async fn serve(handed: Handed) -> RoleResult {
     let (client, driver) = SupervisorClient::new(handed.channel);
     let isolation: Arc<dyn Isolation> = Arc::new(client);
     let driver = tokio::task::JoinSet::from_iter([driver]);
-    let outcome = Box::pin(live(
-        handed.options,
-        isolation,
-        handed.selftest,
-        handed.format,
-    ))
-    .await;
+    let outcome = Box::pin(live(handed.options, isolation, &handed.manner)).await;
     drop(driver);
     outcome
 }
 
-async fn live(
-    options: Options,
-    isolation: Arc<dyn Isolation>,
-    selftest: bool,
-    format: Format,
-) -> RoleResult {
+async fn live(options: Options, isolation: Arc<dyn Isolation>, manner: &Manner) -> RoleResult {
     let mut say = |line: &str| eprintln!("ringfence: {line}");
     let started = Box::pin(startup::start(options, isolation, &mut say)).await?;
     let running = match started {
         Started::Decided(report) => {
-            if format == Format::Json {
+            if manner.format == Format::Json {
                 render::json(&report)?;
             } else {
                 render::scan::print(&report);
@@ -162,11 +163,11 @@ async fn live(
         }
         Started::Running(running) => running,
     };
-    let code = if selftest {
+    let code = if manner.selftest {
         let checks = selftest::run(&running.app, running.authority_pem.clone()).await;
-        show_checks(&checks, format)?
+        show_checks(&checks, manner.format)?
     } else {
-        welcome(&running);
+        render::welcome::print(&running, &manner.program, manner.rootless);
         until_stopped(&running).await?;
         PASS
     };
@@ -199,78 +200,4 @@ fn show_checks(checks: &[Check], format: Format) -> RoleResult {
         print!("{table}");
     }
     Ok(if passed { PASS } else { FINDINGS })
-}
-
-/// What a person sees when everything runs.
-fn welcome(running: &Running) {
-    let app = &running.app;
-    let facts = app.facts();
-    if let Some(report) = &running.report {
-        let coverage = &report.verdict.coverage;
-        println!(
-            "verdict: {} ({} findings; {} octets seen, {} skipped)",
-            report.verdict.decision.as_str(),
-            report.findings.len(),
-            coverage.bytes_seen,
-            coverage.bytes_skipped()
-        );
-        if report.verdict.decision == Decision::Incomplete {
-            for reason in &report.verdict.reasons {
-                println!("  because {}", render::table::neutral(reason));
-            }
-        }
-    }
-    let standing: Vec<&str> = facts
-        .walls
-        .iter()
-        .filter(|w| w.stands)
-        .map(|w| w.wall.as_str())
-        .collect();
-    println!("walls that stand: {}", standing.join(", "));
-    for wall in facts.walls.iter().filter(|w| !w.stands) {
-        println!(
-            "wall that does NOT stand: {} ({})",
-            wall.wall.as_str(),
-            wall.evidence
-        );
-    }
-    println!("answers come from: {}", facts.upstream);
-    println!("gateway: {}", facts.gateway_url);
-    println!("console: {}", facts.console_url);
-    println!(
-        "one-time admin token for the console: {}",
-        running.token.danger_expose()
-    );
-    println!();
-    println!("try next:");
-    for line in suggestions(running) {
-        println!("  {line}");
-    }
-}
-
-/// Three commands that work when pasted.
-fn suggestions(running: &Running) -> [String; 3] {
-    let app = &running.app;
-    let facts = app.facts();
-    let program = std::env::args().next().filter(|a| a.contains('/'));
-    let program = program.unwrap_or_else(|| "ringfence".to_owned());
-    let state = app
-        .folder
-        .parent()
-        .map(|p| p.display().to_string())
-        .unwrap_or_default();
-    let ring = format!("{program} --state {state}");
-    let trust = facts
-        .authority
-        .map(|path| format!("--cacert {} ", path.display()))
-        .unwrap_or_default();
-    let question = json!({"question": "What is this project for?"});
-    [
-        format!(
-            "curl -s {trust}-H \"Authorization: Bearer $({ring} key create --name first)\" {}/apps/{}/ask -d '{question}'",
-            facts.gateway_url, app.project
-        ),
-        format!("{ring} status"),
-        format!("{ring} log verify"),
-    ]
 }
