@@ -2,6 +2,7 @@
 //! length of one command.
 
 use crate::commands::offline;
+use crate::house;
 use ringfence_core::error::{ErrorCode, Explained};
 use ringfence_net::NetError;
 use ringfence_net::body::{collect, empty, full};
@@ -66,7 +67,7 @@ pub(crate) fn ask<T: DeserializeOwned>(state: &Path, question: &Question) -> Res
 pub(crate) fn ask_text(state: &Path, question: &Question) -> Result<String, Explained> {
     let answer = match exchange_now(state, question)? {
         Some(answer) => answer,
-        None if offline::noted(state).is_some() => offline::ask(state, question)?,
+        None if house::noted(state).is_some() => offline::ask(state, question)?,
         None => return Err(not_running(state)),
     };
     understood(answer)

@@ -22,6 +22,7 @@
 mod cli;
 mod commands;
 mod control;
+mod house;
 mod render;
 mod roles;
 mod state;

@@ -3,21 +3,15 @@
 //! The same roles are started for the length of one answer, under the same users and walls, so that
 //! `key`, `case`, `waive` and `log` work before and after `up` and leave files of the right owners.
 
-use super::up::{SERVER, recorder_role};
-use crate::{ERROR, Outcome};
+use crate::{ERROR, Outcome, house};
 use ringfence_core::error::{ErrorCode, Explained};
 use ringfence_sandbox::supervisor::{RoleCommand, SupervisorConfig, run as supervise};
 use ringfence_server::offline::{Answer, QUESTION_BYTES_MAX, Question};
 use ringfence_sys::process::is_root;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
-
-/// Where `up` notes which folder it was last started for.
-const FOLDER_FILE: &str = "folder";
-/// LIMIT: octets of that note.
-const FOLDER_BYTES_MAX: u64 = 4096;
 
 fn failed(what: &str) -> Explained {
     Explained::new(
@@ -25,27 +19,6 @@ fn failed(what: &str) -> Explained {
         what,
         "start the service instead: ringfence up -d",
     )
-}
-
-/// Notes the folder of a start.
-pub(crate) fn note(state: &Path, folder: &Path) -> Result<(), Explained> {
-    std::fs::write(
-        state.join(FOLDER_FILE),
-        folder.as_os_str().as_encoded_bytes(),
-    )
-    .map_err(|e| failed("the state directory cannot be written").because(e))
-}
-
-/// The folder of the last start, if there was one.
-pub(crate) fn noted(state: &Path) -> Option<PathBuf> {
-    let mut text = String::new();
-    File::open(state.join(FOLDER_FILE))
-        .ok()?
-        .take(FOLDER_BYTES_MAX)
-        .read_to_string(&mut text)
-        .ok()?;
-    let folder = PathBuf::from(text);
-    folder.is_absolute().then_some(folder)
 }
 
 /// Asks through a process of its own, whose output is the answer.
@@ -77,7 +50,7 @@ pub(crate) fn ask(state: &Path, question: &Question) -> Result<Answer, Explained
 
 /// Becomes the supervisor of a server that answers one question.
 pub(crate) fn run(state: &Path) -> Outcome {
-    let folder = noted(state).ok_or_else(|| failed("nothing was hosted here yet"))?;
+    let folder = house::noted(state).ok_or_else(|| failed("nothing was hosted here yet"))?;
     let mut question = Vec::new();
     std::io::stdin()
         .take(QUESTION_BYTES_MAX as u64 + 1)
@@ -95,7 +68,7 @@ pub(crate) fn run(state: &Path) -> Outcome {
     let project = File::open(&folder)
         .map_err(|e| failed(&format!("{} is gone", folder.display())).because(e))?;
     let mut config = SupervisorConfig::new(state.to_owned());
-    super::up::directories(&mut config);
+    house::directories(&mut config);
     let words = ["--folder", "--recorder", "--project"];
     let paths = [state.join("server"), state.join("recorder.sock"), folder];
     let mut args: Vec<std::ffi::OsString> = words
@@ -105,11 +78,11 @@ pub(crate) fn run(state: &Path) -> Outcome {
         .collect();
     args.push("--offline".into());
     config.roles = vec![
-        recorder_role(state, false),
+        house::recorder_role(state, false),
         RoleCommand {
             name: "server".to_owned(),
             args,
-            identity: is_root().then_some(SERVER),
+            identity: is_root().then_some(house::SERVER),
             fds: vec![
                 ("project".to_owned(), project.into()),
                 ("question".to_owned(), reader.into()),

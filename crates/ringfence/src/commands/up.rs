@@ -6,31 +6,20 @@
 use crate::cli::UpArgs;
 use crate::control::{ask_running, get};
 use crate::render::{self, Format};
-use crate::{Outcome, PASS};
+use crate::{Outcome, PASS, house};
 use ringfence_core::error::{ErrorCode, Explained};
 use ringfence_core::isolation::{Access, Strictness};
 use ringfence_sandbox::supervisor::{
-    Announcement, Permits, RoleCommand, StateDirectory, StateSocket, SupervisorConfig,
-    run as supervise,
+    Announcement, Permits, RoleCommand, SupervisorConfig, run as supervise,
 };
 use ringfence_server::service::status::Status;
-use ringfence_sys::process::{Identity, is_root};
+use ringfence_sys::process::is_root;
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The recorder's own user, when started by root.
-const RECORDER: Identity = Identity {
-    uid: 65_101,
-    gid: 65_101,
-};
-/// The server's own user, when started by root.
-pub(crate) const SERVER: Identity = Identity {
-    uid: 65_102,
-    gid: 65_102,
-};
 /// LIMIT: how long `up -d` waits for the service to answer.
 const START_SECONDS_MAX: u64 = 120;
 /// Between two looks at a starting service.
@@ -51,7 +40,7 @@ pub(crate) fn run(args: &UpArgs, state: &Path, format: Format) -> Outcome {
     }
     walls(args)?;
     std::fs::create_dir_all(state).map_err(|e| unreadable(state).because(e))?;
-    super::offline::note(state, &folder)?;
+    house::note(state, &folder)?;
     let code = supervise(config(args, &folder, state, format)?).map_err(|e| Explained::of(&e))?;
     Ok(u8::try_from(code & 0xff).unwrap_or(crate::ERROR))
 }
@@ -82,7 +71,7 @@ fn config(
     let advisories = super::advisories::file(state);
     let advisories = advisories.exists().then_some(advisories);
     let mut config = SupervisorConfig::new(state.to_owned());
-    directories(&mut config);
+    house::directories(&mut config);
     let mut mounts = vec![(folder.to_owned(), Access::ReadOnly)];
     mounts.extend(
         advisories
@@ -96,11 +85,11 @@ fn config(
     };
     config.permits = Permits { mounts, strictness };
     config.roles = vec![
-        recorder_role(state, args.accept_weaker),
+        house::recorder_role(state, args.accept_weaker),
         RoleCommand {
             name: "server".to_owned(),
             args: server_args(args, folder, state, advisories, format),
-            identity: is_root().then_some(SERVER),
+            identity: is_root().then_some(house::SERVER),
             fds: vec![("project".to_owned(), project.into())],
             restart: true,
             channel: true,
@@ -116,53 +105,6 @@ fn unreadable(folder: &Path) -> Explained {
         format!("{} cannot be opened", folder.display()),
         "check its permissions",
     )
-}
-
-/// Folders and sockets of a state directory, with their owners.
-pub(crate) fn directories(config: &mut SupervisorConfig) {
-    let owner = |identity: Identity| is_root().then_some(identity);
-    config.directories = vec![
-        StateDirectory {
-            name: "record".into(),
-            owner: owner(RECORDER),
-        },
-        StateDirectory {
-            name: "server".into(),
-            owner: owner(SERVER),
-        },
-    ];
-    config.sockets = vec![StateSocket {
-        name: "recorder.sock".into(),
-        connects: owner(SERVER),
-        role: "recorder".to_owned(),
-        fd_name: "recorder-socket".to_owned(),
-    }];
-}
-
-/// The recorder, which only the server may speak to.
-pub(crate) fn recorder_role(state: &Path, accept_weaker: bool) -> RoleCommand {
-    let client = if is_root() {
-        SERVER.uid
-    } else {
-        ringfence_sys::process::own_uid()
-    };
-    let mut args: Vec<OsString> = vec![
-        "--dir".into(),
-        state.join("record").into(),
-        "--client-uid".into(),
-        client.to_string().into(),
-    ];
-    if accept_weaker {
-        args.push("--accept-weaker".into());
-    }
-    RoleCommand {
-        name: "recorder".to_owned(),
-        args,
-        identity: is_root().then_some(RECORDER),
-        fds: Vec::new(),
-        restart: true,
-        channel: false,
-    }
 }
 
 fn server_args(

@@ -1,0 +1,100 @@
+//! The house on this machine: which users the roles run as, which folders and sockets they have,
+//! and which project a state directory was last started for.
+
+use ringfence_core::error::{ErrorCode, Explained};
+use ringfence_sandbox::supervisor::{RoleCommand, StateDirectory, StateSocket, SupervisorConfig};
+use ringfence_sys::process::{Identity, is_root};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+/// The recorder's own user, when started by root.
+const RECORDER: Identity = Identity {
+    uid: 65_101,
+    gid: 65_101,
+};
+/// The server's own user, when started by root.
+pub(crate) const SERVER: Identity = Identity {
+    uid: 65_102,
+    gid: 65_102,
+};
+/// Where `up` notes which folder it was last started for.
+const FOLDER_FILE: &str = "folder";
+/// LIMIT: octets of that note.
+const FOLDER_BYTES_MAX: u64 = 4096;
+
+/// Notes the folder of a start.
+pub(crate) fn note(state: &Path, folder: &Path) -> Result<(), Explained> {
+    std::fs::write(
+        state.join(FOLDER_FILE),
+        folder.as_os_str().as_encoded_bytes(),
+    )
+    .map_err(|e| {
+        Explained::new(
+            ErrorCode("config/state-directory"),
+            format!("{} cannot be written", state.display()),
+            "name another: --state DIR",
+        )
+        .because(e)
+    })
+}
+
+/// The folder of the last start, if there was one.
+pub(crate) fn noted(state: &Path) -> Option<PathBuf> {
+    let mut text = String::new();
+    File::open(state.join(FOLDER_FILE))
+        .ok()?
+        .take(FOLDER_BYTES_MAX)
+        .read_to_string(&mut text)
+        .ok()?;
+    let folder = PathBuf::from(text);
+    folder.is_absolute().then_some(folder)
+}
+
+/// Folders and sockets of a state directory, with their owners.
+pub(crate) fn directories(config: &mut SupervisorConfig) {
+    let owner = |identity: Identity| is_root().then_some(identity);
+    config.directories = vec![
+        StateDirectory {
+            name: "record".into(),
+            owner: owner(RECORDER),
+        },
+        StateDirectory {
+            name: "server".into(),
+            owner: owner(SERVER),
+        },
+    ];
+    config.sockets = vec![StateSocket {
+        name: "recorder.sock".into(),
+        connects: owner(SERVER),
+        role: "recorder".to_owned(),
+        fd_name: "recorder-socket".to_owned(),
+    }];
+}
+
+/// The recorder, which only the server may speak to.
+pub(crate) fn recorder_role(state: &Path, accept_weaker: bool) -> RoleCommand {
+    let client = if is_root() {
+        SERVER.uid
+    } else {
+        ringfence_sys::process::own_uid()
+    };
+    let mut args: Vec<OsString> = vec![
+        "--dir".into(),
+        state.join("record").into(),
+        "--client-uid".into(),
+        client.to_string().into(),
+    ];
+    if accept_weaker {
+        args.push("--accept-weaker".into());
+    }
+    RoleCommand {
+        name: "recorder".to_owned(),
+        args,
+        identity: is_root().then_some(RECORDER),
+        fds: Vec::new(),
+        restart: true,
+        channel: false,
+    }
+}
