@@ -52,6 +52,27 @@ pub(crate) fn noted(state: &Path) -> Option<PathBuf> {
     folder.is_absolute().then_some(folder)
 }
 
+/// Refuses a state directory that the roles' own users could not walk to.
+pub(crate) fn reachable(state: &Path) -> Result<(), Explained> {
+    use std::os::unix::fs::PermissionsExt as _;
+    const OTHERS_PASS: u32 = 0o001;
+    if !is_root() {
+        return Ok(());
+    }
+    let closed = state.ancestors().skip(1).find(|folder| {
+        std::fs::metadata(folder).is_ok_and(|m| m.permissions().mode() & OTHERS_PASS == 0)
+    });
+    match closed {
+        None => Ok(()),
+        Some(folder) => Err(Explained::new(
+            ErrorCode("config/state-unreachable"),
+            format!("{} lets no other user pass", folder.display()),
+            "name another place with --state DIR: recorder and server run as users of their own \
+             and must be able to walk to the state directory",
+        )),
+    }
+}
+
 /// Folders and sockets of a state directory, with their owners.
 pub(crate) fn directories(config: &mut SupervisorConfig) {
     let owner = |identity: Identity| is_root().then_some(identity);
@@ -96,5 +117,39 @@ pub(crate) fn recorder_role(state: &Path, accept_weaker: bool) -> RoleCommand {
         fds: Vec::new(),
         restart: true,
         channel: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn a_state_directory_behind_a_closed_folder_is_refused_to_root() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("a/state");
+        let open = |mode| {
+            let permissions = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(dir.path(), permissions).unwrap();
+        };
+        open(0o755);
+        assert_eq!(reachable(&state), Ok(()));
+        open(0o700);
+        let refused = reachable(&state).err().map(|e| e.code);
+        assert_eq!(
+            refused.as_deref(),
+            is_root().then_some("config/state-unreachable")
+        );
+    }
+
+    #[test]
+    fn only_an_absolute_folder_is_believed() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(noted(dir.path()), None);
+        note(dir.path(), Path::new("/srv/assistant")).unwrap();
+        assert_eq!(noted(dir.path()), Some(PathBuf::from("/srv/assistant")));
+        note(dir.path(), Path::new("relative")).unwrap();
+        assert_eq!(noted(dir.path()), None);
     }
 }

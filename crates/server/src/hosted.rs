@@ -238,7 +238,12 @@ async fn keep_running(
     let output = Arc::clone(&app.output);
     // What runs already is followed to its end first; it stalls if nobody reads what it prints.
     for exec in running {
-        let AdoptedExec { stdout, stderr, ended, .. } = exec;
+        let AdoptedExec {
+            stdout,
+            stderr,
+            ended,
+            ..
+        } = exec;
         tokio::join!(pump(stdout, &output), pump(stderr, &output), ended);
         if *app.tasks.stopping().borrow() {
             return;

@@ -35,6 +35,7 @@ pub(crate) fn run(args: &UpArgs, state: &Path, format: Format) -> Outcome {
         )
         .because(e)
     })?;
+    house::reachable(state)?;
     if args.detach {
         return detach(args, &folder, state, format);
     }
