@@ -11,6 +11,7 @@ mod metrics;
 mod oneshot;
 mod rootless;
 mod serving;
+mod upstream;
 
 use ringfence_e2e::{Host, Said, binary, workspace};
 use std::process::Command;

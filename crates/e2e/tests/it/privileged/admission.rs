@@ -1,11 +1,12 @@
 //! ADMIT through the binary: what denies, what a waiver changes, exit codes, machine formats.
 
 use super::ringfence;
-use ringfence_e2e::{Host, workspace};
+use ringfence_e2e::{Host, Said, binary, workspace};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 /// What is planted in examples/leaky: the rule and where it must be seen.
 pub(super) const PLANTED: [(&str, &str); 4] = [
@@ -168,4 +169,58 @@ fn up_check_only_decides_and_starts_nothing() {
         assert!(said.out.contains("coverage: "), "{said:?}");
         assert_eq!(host.processes(), []);
     }
+}
+
+#[test]
+fn hostile_trees_are_walked_to_the_end_and_every_gap_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    // One line of a gigabyte that takes no room on disk.
+    fs::File::create(path("line.py")).unwrap().set_len(1 << 30).unwrap();
+    std::os::unix::fs::symlink(".", path("loop")).unwrap();
+    std::os::unix::fs::symlink("/etc/shadow", path("outside")).unwrap();
+    fs::create_dir(path("deep")).unwrap();
+    let mut deep = path("deep");
+    for _ in 0..300 {
+        deep = deep.join("d");
+        fs::create_dir(&deep).unwrap();
+    }
+    assert!(Command::new("mkfifo").arg(path("pipe")).status().unwrap().success());
+    fs::write(path("truncated.pkl"), b"\x80\x04\x95").unwrap();
+    fs::write(path("package-lock.json"), "{\"a\":1,\"a\":2}").unwrap();
+    let said = ringfence(dir.path(), &["check", ".", "--json"]);
+    assert_eq!(said.code, Some(3), "{said:?}");
+    let report = said.json();
+    let skips = report["verdict"]["coverage"]["skips"].as_array().unwrap();
+    let named: Vec<&str> = skips.iter().map(|s| s["path"].as_str().unwrap()).collect();
+    // The link to the folder itself hides nothing, so it is no gap; that the walk ended is the test.
+    for name in ["line.py", "outside", "pipe", "truncated.pkl", "package-lock.json"] {
+        assert!(named.contains(&name), "{name} is not among {skips:?}");
+    }
+    assert!(named.iter().any(|n| n.starts_with("deep/d")), "the depth has no limit: {skips:?}");
+}
+
+#[test]
+fn a_folder_that_vanishes_during_the_walk_is_no_crash() {
+    let dir = tempfile::tempdir().unwrap();
+    for n in 0..400 {
+        let folder = dir.path().join(format!("{n:03}"));
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("text.py"), vec![b'x'; 20_000]).unwrap();
+    }
+    let check = Command::new(binary())
+        .args(["check", "--json"])
+        .arg(dir.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Removed from the end, which the walk reaches last.
+    for n in (0..400).rev() {
+        fs::remove_dir_all(dir.path().join(format!("{n:03}"))).unwrap();
+    }
+    let said = Said::of(&check.wait_with_output().unwrap());
+    assert!(matches!(said.code, Some(0 | 3)), "{said:?}");
+    assert!(!said.err.contains("panicked"), "{said:?}");
+    said.json();
 }

@@ -230,3 +230,20 @@ fn a_recorder_that_keeps_dying_ends_the_service_and_says_so() {
     assert!(said.contains("the recorder role died"), "{said}");
     assert_eq!(host.processes(), [], "something was left running");
 }
+
+#[test]
+fn a_zygote_that_dies_takes_the_service_with_it_and_says_so() {
+    let host = Host::up("");
+    let supervisor = host.supervisor().expect("a supervisor");
+    let below = process::descendants(supervisor.pid);
+    let parent = |p: &&Process| p.says(&["role", "zygote"]);
+    let zygote = below.iter().filter(parent).min_by_key(|p| p.start).expect("a zygote");
+    process::signal(zygote.pid, "KILL");
+    wait::until("the supervisor ends", 20, || (!supervisor.runs()).then_some(()));
+    let left = || below.iter().filter(|p| p.runs()).cloned().collect::<Vec<Process>>();
+    wait::settled("everything is gone", 10, left, Vec::is_empty);
+    let said = std::fs::read_to_string(host.state().join("up.log")).unwrap();
+    assert!(said.contains("error[run/zygote-lost]") && said.contains("help: "), "{said}");
+    let project = host.project();
+    host.run(&["up", "-d", project.to_str().unwrap()]).ok();
+}

@@ -4,6 +4,7 @@
 use ringfence_e2e::process::Process;
 use ringfence_e2e::{Host, Said, wait};
 use std::net::TcpListener;
+use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 fn up(host: &Host) -> Said {
@@ -135,4 +136,30 @@ fn sigterm_ends_everything_in_order() {
     let report = host.json(&["log", "verify"]);
     assert_eq!(report["size"], report["checkpoint_size"], "the end is not signed: {report}");
     assert_eq!(report["unaccounted"], 0, "{report}");
+}
+
+#[test]
+fn ctrl_c_in_the_terminal_ends_everything_in_order() {
+    let host = Host::prepare("");
+    let mut command = host.command(&["up", host.project().to_str().unwrap()]);
+    // As in a terminal: every process of the foreground job gets the signal.
+    let output = std::fs::File::create(host.dir.path().join("output")).unwrap();
+    command.process_group(0).stdout(output.try_clone().unwrap()).stderr(output);
+    let mut child = command.spawn().unwrap();
+    wait::settled("it runs", 20, || host.run(&["status"]), |s| s.code == Some(0));
+    let running = host.processes();
+    let group = format!("-{}", child.id());
+    let sent = Command::new("kill").args(["-INT", "--", &group]).status().unwrap();
+    assert!(sent.success());
+    let status = wait::until("it ends", 15, || child.try_wait().unwrap());
+    let said = std::fs::read_to_string(host.dir.path().join("output")).unwrap();
+    assert_eq!(status.code(), Some(0), "{said}");
+    let left: Vec<&Process> = running.iter().filter(|p| p.runs()).collect();
+    assert!(left.is_empty(), "{left:?}");
+    assert!(!said.contains("died"), "an orderly end was taken for a crash: {said}");
+    let report = host.json(&["log", "verify"]);
+    assert_eq!(report["size"], report["checkpoint_size"], "the end is not signed: {report}");
+    let host = host.started();
+    let stops = host.leaves().iter().filter(|l| l["action"] == "service.stop").count();
+    assert_eq!(stops, 1, "the end has no leaf");
 }

@@ -147,3 +147,19 @@ fn plain_http_is_refused_off_loopback() {
     let answered = |s: &Said| s.out.ends_with("401");
     wait::settled("plain HTTP", 5, || Said::of(&fetch()), answered);
 }
+
+#[test]
+fn a_file_that_cannot_be_read_is_a_gap_and_not_a_pass() {
+    let rootless = Rootless::prepare();
+    let check = || rootless.run(&["--json", "check", "--accept-weaker", &rootless.project()]);
+    assert_eq!(check().code, Some(0));
+    let closed = rootless.host.project().join("closed.py");
+    std::fs::write(&closed, "print(1)").unwrap();
+    std::fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let said = check();
+    assert_eq!(said.code, Some(3), "{said:?}");
+    let report = said.json();
+    let skips = &report["verdict"]["coverage"]["skips"];
+    let named = skips.as_array().unwrap().iter().any(|s| s["path"] == "closed.py");
+    assert!(named, "{skips}");
+}
