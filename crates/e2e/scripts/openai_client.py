@@ -5,14 +5,15 @@ Prints one JSON line with what it saw.
 """
 
 import json
+import ssl
 import sys
 
-import httpx
 import openai
 
 
 def main(base_url, key, ca_file, model):
-    http = httpx.Client(verify=ca_file) if ca_file != "-" else httpx.Client()
+    trusted = ssl.create_default_context(cafile=ca_file)
+    http = openai.DefaultHttpxClient(verify=trusted)
     client = openai.OpenAI(base_url=base_url, api_key=key, http_client=http, max_retries=0)
     messages = [{"role": "user", "content": "say something about the fence"}]
     seen = {"models": [m.id for m in client.models.list().data]}

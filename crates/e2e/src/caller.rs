@@ -36,7 +36,15 @@ pub struct Caller {
 impl Caller {
     /// Sends JSON.
     pub fn post(&self, path: &str, body: &Value) -> Reply {
-        self.send(path, &["-H", "Content-Type: application/json", "-d", &body.to_string()])
+        self.send(
+            path,
+            &[
+                "-H",
+                "Content-Type: application/json",
+                "-d",
+                &body.to_string(),
+            ],
+        )
     }
 
     /// Asks.
@@ -59,7 +67,12 @@ impl Caller {
             .args(["--silent", "--max-time", "50", "--cacert"])
             .arg(&self.authority)
             .args(["-H", &format!("Authorization: Bearer {}", self.key)])
-            .args(["-H", "Content-Type: application/json", "-d", &body.to_string()])
+            .args([
+                "-H",
+                "Content-Type: application/json",
+                "-d",
+                &body.to_string(),
+            ])
             .args(["-w", "%{stderr}%{http_code}\n"])
             .arg(format!("{}/v1/chat/completions?n=[1-{times}]", self.base))
             .output()
@@ -74,12 +87,26 @@ impl Caller {
     fn send(&self, path: &str, arguments: &[&str]) -> Reply {
         let mut command = Command::new("curl");
         command.args(["--silent", "--no-buffer", "--max-time", "30", "--cacert"]);
-        command.arg(&self.authority).args(arguments).args(["-w", "\n%{http_code}"]);
+        command
+            .arg(&self.authority)
+            .args(arguments)
+            .args(["-w", "\n%{http_code}"]);
         if !self.key.is_empty() {
             command.args(["-H", &format!("Authorization: Bearer {}", self.key)]);
         }
-        let said = Said::of(&command.arg(format!("{}{path}", self.base)).output().unwrap());
-        let (body, status) = said.out.rsplit_once('\n').unwrap_or_else(|| panic!("{said:?}"));
-        Reply { status: status.parse().unwrap_or_default(), body: body.to_owned() }
+        let said = Said::of(
+            &command
+                .arg(format!("{}{path}", self.base))
+                .output()
+                .unwrap(),
+        );
+        let (body, status) = said
+            .out
+            .rsplit_once('\n')
+            .unwrap_or_else(|| panic!("{said:?}"));
+        Reply {
+            status: status.parse().unwrap_or_default(),
+            body: body.to_owned(),
+        }
     }
 }

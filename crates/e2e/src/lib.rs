@@ -25,27 +25,45 @@ use std::process::{Command, Output};
 
 /// The workspace root.
 pub fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("a root").to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .expect("a root")
+        .to_owned()
 }
 
 /// The binary under test.
 pub fn binary() -> PathBuf {
-    let path = std::env::var_os("RINGFENCE_BIN")
-        .map_or_else(|| workspace().join("target/release/ringfence"), PathBuf::from);
-    assert!(path.exists(), "{} is missing: cargo build --release", path.display());
+    let path = std::env::var_os("RINGFENCE_BIN").map_or_else(
+        || workspace().join("target/release/ringfence"),
+        PathBuf::from,
+    );
+    assert!(
+        path.exists(),
+        "{} is missing: cargo build --release",
+        path.display()
+    );
     path
 }
 
 /// The Python of the tests' environment, with the client libraries.
 pub fn python() -> PathBuf {
     let path = workspace().join("target/test-venv/bin/python");
-    assert!(path.exists(), "{} is missing: cargo xtask setup", path.display());
+    assert!(
+        path.exists(),
+        "{} is missing: cargo xtask setup",
+        path.display()
+    );
     path
 }
 
 /// A TCP port that is free at this moment.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 /// What a command printed, and its exit code.
@@ -94,15 +112,24 @@ pub struct Host {
 impl Host {
     /// Prepares the folders; starts nothing. `extra` is appended to the configuration.
     pub fn prepare(extra: &str) -> Self {
-        let dir = tempfile::Builder::new().prefix("ringfence-e2e-").tempdir().unwrap();
-        let host = Self { gateway: free_port(), console: free_port(), dir };
+        let dir = tempfile::Builder::new()
+            .prefix("ringfence-e2e-")
+            .tempdir()
+            .unwrap();
+        let host = Self {
+            gateway: free_port(),
+            console: free_port(),
+            dir,
+        };
         let project = host.project();
         std::fs::create_dir(&project).unwrap();
         let example = workspace().join("examples/helpdesk");
         for name in ["assistant.py", "README.md"] {
             std::fs::copy(example.join(name), project.join(name)).unwrap();
         }
-        let Self { gateway, console, .. } = &host;
+        let Self {
+            gateway, console, ..
+        } = &host;
         let text = format!(
             "[project]\nname = \"helpdesk\"\ndocuments = [\"README.md\"]\n\n\
              [assistant]\ncommand = [\"python3\", \"assistant.py\"]\nport = 8090\n\n\
@@ -141,7 +168,11 @@ impl Host {
     /// A command with this state directory.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
-        command.arg("--state").arg(self.state()).args(arguments).current_dir(self.dir.path());
+        command
+            .arg("--state")
+            .arg(self.state())
+            .args(arguments)
+            .current_dir(self.dir.path());
         command
     }
 
@@ -166,14 +197,25 @@ impl Host {
     /// The certificate that clients trust.
     pub fn authority(&self) -> PathBuf {
         let status = self.json(&["status"]);
-        PathBuf::from(status["authority"].as_str().expect("a certificate authority"))
+        PathBuf::from(
+            status["authority"]
+                .as_str()
+                .expect("a certificate authority"),
+        )
     }
 
     /// POSTs JSON to the gateway with curl; returns the status and the body.
     pub fn post(&self, key: &str, path: &str, body: &Value) -> (u16, String) {
         let url = format!("https://127.0.0.1:{}{path}", self.gateway);
         let output = Command::new("curl")
-            .args(["--silent", "--show-error", "--no-buffer", "--max-time", "60", "--cacert"])
+            .args([
+                "--silent",
+                "--show-error",
+                "--no-buffer",
+                "--max-time",
+                "60",
+                "--cacert",
+            ])
             .arg(self.authority())
             .args(["-H", &format!("Authorization: Bearer {key}")])
             .args(["-H", "Content-Type: application/json"])
@@ -181,21 +223,42 @@ impl Host {
             .output()
             .unwrap();
         let said = Said::of(&output);
-        let (body, status) = said.out.rsplit_once('\n').unwrap_or_else(|| panic!("{said:?}"));
-        (status.parse().unwrap_or_else(|_| panic!("{said:?}")), body.to_owned())
+        let (body, status) = said
+            .out
+            .rsplit_once('\n')
+            .unwrap_or_else(|| panic!("{said:?}"));
+        (
+            status.parse().unwrap_or_else(|_| panic!("{said:?}")),
+            body.to_owned(),
+        )
     }
 
     /// A client of the gateway with a fresh key that may send as often as it likes.
     pub fn caller(&self) -> Caller {
-        let made = self.json(&["key", "create", "--name", "e2e", "--requests-per-minute", "60000"]);
+        let made = self.json(&[
+            "key",
+            "create",
+            "--name",
+            "e2e",
+            "--requests-per-minute",
+            "60000",
+        ]);
         let key = made["key"].as_str().expect("a key").to_owned();
         let base = format!("https://127.0.0.1:{}", self.gateway);
-        Caller { base, authority: self.authority(), key }
+        Caller {
+            base,
+            authority: self.authority(),
+            key,
+        }
     }
 
     /// The process that holds the state directory.
     pub fn supervisor(&self) -> Option<Process> {
-        let pid = std::fs::read_to_string(self.state().join("lock")).ok()?.trim().parse().ok()?;
+        let pid = std::fs::read_to_string(self.state().join("lock"))
+            .ok()?
+            .trim()
+            .parse()
+            .ok()?;
         let state = self.state().to_string_lossy().into_owned();
         Process::of(pid).filter(|p| p.runs() && p.says(&["--state", &state]))
     }
@@ -203,22 +266,26 @@ impl Host {
     /// The process of a role of this host.
     pub fn role(&self, name: &str) -> Option<Process> {
         let below = process::descendants(self.supervisor()?.pid);
-        below.into_iter().find(|p| p.says(&["role", name]) && p.runs())
+        below
+            .into_iter()
+            .find(|p| p.says(&["role", name]) && p.runs())
     }
 
     /// The hosted assistant.
     pub fn assistant(&self) -> Option<Process> {
         let below = process::descendants(self.supervisor()?.pid);
-        below.into_iter().find(|p| p.says(&["python3", "assistant.py"]) && p.runs())
+        below
+            .into_iter()
+            .find(|p| p.says(&["python3", "assistant.py"]) && p.runs())
     }
 
     /// Everything of this host that runs: whatever names its state directory, and what that
     /// started.
     pub fn processes(&self) -> Vec<Process> {
         let state = self.state().to_string_lossy().into_owned();
-        let named = process::all().into_iter().filter(|p| {
-            p.runs() && p.arguments.iter().any(|a| a.starts_with(&state))
-        });
+        let named = process::all()
+            .into_iter()
+            .filter(|p| p.runs() && p.arguments.iter().any(|a| a.starts_with(&state)));
         let mut found: Vec<Process> = named
             .flat_map(|p| [process::descendants(p.pid), vec![p]].concat())
             .collect();
@@ -236,11 +303,19 @@ impl Host {
             let entries = page["leaves"].as_array().expect("leaves").clone();
             let (size, got) = (page["size"].as_u64().expect("a size"), entries.len());
             for entry in entries {
-                assert_eq!(entry["index"].as_u64(), Some(leaves.len() as u64), "a hole in the log");
+                assert_eq!(
+                    entry["index"].as_u64(),
+                    Some(leaves.len() as u64),
+                    "a hole in the log"
+                );
                 leaves.push(entry["leaf"].clone());
             }
             if leaves.len() as u64 >= size || got == 0 {
-                assert!(leaves.len() as u64 >= size, "{} of {size} leaves", leaves.len());
+                assert!(
+                    leaves.len() as u64 >= size,
+                    "{} of {size} leaves",
+                    leaves.len()
+                );
                 return leaves;
             }
         }

@@ -19,7 +19,11 @@ impl Process {
     /// The process that has this number now.
     pub fn of(pid: u32) -> Option<Self> {
         let (_, start, _) = stat(pid)?;
-        Some(Self { pid, start, arguments: arguments(pid) })
+        Some(Self {
+            pid,
+            start,
+            arguments: arguments(pid),
+        })
     }
 
     /// Whether it still runs; one that is dead and not yet waited for does not.
@@ -35,7 +39,9 @@ impl Process {
     /// A line of /proc/PID/status, white space folded.
     pub fn status(&self, field: &str) -> String {
         let text = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
-        let line = text.lines().find_map(|l| l.strip_prefix(field)?.strip_prefix(':'));
+        let line = text
+            .lines()
+            .find_map(|l| l.strip_prefix(field)?.strip_prefix(':'));
         let line = line.unwrap_or_else(|| panic!("no {field} in {text}"));
         line.split_whitespace().collect::<Vec<_>>().join(" ")
     }
@@ -44,7 +50,10 @@ impl Process {
     pub fn holds(&self) -> Vec<String> {
         let mut held: Vec<String> = self.descriptors().into_iter().collect();
         let maps = std::fs::read_to_string(format!("/proc/{}/maps", self.pid)).unwrap();
-        held.extend(maps.lines().filter_map(|l| Some(l[l.find('/')?..].to_owned())));
+        held.extend(
+            maps.lines()
+                .filter_map(|l| Some(l[l.find('/')?..].to_owned())),
+        );
         held
     }
 
@@ -60,7 +69,9 @@ impl Process {
     /// Its descriptors that are sockets of a network family.
     pub fn network_sockets(&self) -> Vec<String> {
         let mut known = BTreeSet::new();
-        for table in ["tcp", "tcp6", "udp", "udp6", "udplite", "raw", "raw6", "icmp", "packet"] {
+        for table in [
+            "tcp", "tcp6", "udp", "udp6", "udplite", "raw", "raw6", "icmp", "packet",
+        ] {
             let path = format!("/proc/{}/net/{table}", self.pid);
             // A kernel without a protocol has no table for it.
             let text = std::fs::read_to_string(path).unwrap_or_default();
@@ -70,7 +81,10 @@ impl Process {
                 known.insert(format!("socket:[{inode}]"));
             }
         }
-        self.descriptors().into_iter().filter(|d| known.contains(d)).collect()
+        self.descriptors()
+            .into_iter()
+            .filter(|d| known.contains(d))
+            .collect()
     }
 }
 
@@ -98,12 +112,18 @@ pub fn descendants(pid: u32) -> Vec<Process> {
             break;
         }
     }
-    everything.into_iter().filter(|p| p.pid != pid && family.contains(&p.pid)).collect()
+    everything
+        .into_iter()
+        .filter(|p| p.pid != pid && family.contains(&p.pid))
+        .collect()
 }
 
 /// Sends a signal by name.
 pub fn signal(pid: u32, name: &str) {
-    let status = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status();
+    let status = Command::new("kill")
+        .arg(format!("-{name}"))
+        .arg(pid.to_string())
+        .status();
     assert!(status.unwrap().success(), "kill -{name} {pid}");
 }
 
@@ -114,12 +134,17 @@ pub fn groups(name: &str) -> Vec<PathBuf> {
         .output()
         .unwrap();
     // Others make and remove groups meanwhile, which find complains about.
-    String::from_utf8_lossy(&output.stdout).lines().map(PathBuf::from).collect()
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .map(PathBuf::from)
+        .collect()
 }
 
 fn arguments(pid: u32) -> Vec<String> {
     let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let words = bytes.split(|b| *b == 0).map(|w| String::from_utf8_lossy(w).into_owned());
+    let words = bytes
+        .split(|b| *b == 0)
+        .map(|w| String::from_utf8_lossy(w).into_owned());
     words.filter(|w| !w.is_empty()).collect()
 }
 
@@ -128,5 +153,9 @@ fn stat(pid: u32) -> Option<(u32, u64, char)> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name may hold spaces and brackets; it ends at the last one.
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
-    Some((fields.get(1)?.parse().ok()?, fields.get(19)?.parse().ok()?, fields.first()?.chars().next()?))
+    Some((
+        fields.get(1)?.parse().ok()?,
+        fields.get(19)?.parse().ok()?,
+        fields.first()?.chars().next()?,
+    ))
 }

@@ -14,7 +14,10 @@ pub fn until<T>(what: &str, seconds: u64, mut look: impl FnMut() -> Option<T>) -
         if let Some(found) = look() {
             return found;
         }
-        assert!(start.elapsed().as_secs() < seconds, "{what}: not within {seconds} s");
+        assert!(
+            start.elapsed().as_secs() < seconds,
+            "{what}: not within {seconds} s"
+        );
         std::thread::park_timeout(LOOK_AGAIN);
     }
 }
@@ -32,7 +35,10 @@ pub fn settled<T: Debug>(
         if right(&seen) {
             return seen;
         }
-        assert!(start.elapsed().as_secs() < seconds, "{what}: not within {seconds} s, last {seen:?}");
+        assert!(
+            start.elapsed().as_secs() < seconds,
+            "{what}: not within {seconds} s, last {seen:?}"
+        );
         std::thread::park_timeout(LOOK_AGAIN);
     }
 }

@@ -5,6 +5,15 @@ use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 
+/// What makes a page wider than the window, if something does.
+const TOO_WIDE: &str = "const width = arguments[0]; \
+    const wide = document.documentElement.scrollWidth > width; \
+    return [...document.querySelectorAll('*')] \
+    .map(e => [e, e.getBoundingClientRect().right]).filter(([e, right]) => wide && right > width) \
+    .map(([e, right]) => [e.tagName, e.className, right, e.textContent.slice(0, 60)].join(' '))";
+/// CSS pixels of a small telephone's screen.
+const WIDTH: u32 = 360;
+
 struct Browser {
     driver: Child,
     base: String,
@@ -21,7 +30,9 @@ impl Browser {
             .spawn()
             .expect("chromedriver: cargo xtask setup");
         let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
-        let ready = lines.map_while(Result::ok).any(|l| l.contains("started successfully"));
+        let ready = lines
+            .map_while(Result::ok)
+            .any(|l| l.contains("started successfully"));
         assert!(ready, "chromedriver did not start");
         let profile = tempfile::tempdir().unwrap();
         let root = format!("http://127.0.0.1:{port}");
@@ -34,7 +45,6 @@ impl Browser {
             "--disable-background-networking",
             "--disable-component-update",
             "--disable-sync",
-            "--window-size=360,740",
             &format!("--user-data-dir={}", profile.path().display()),
         ];
         let wanted = json!({"capabilities": {"alwaysMatch": {
@@ -42,8 +52,20 @@ impl Browser {
             "goog:chromeOptions": {"args": arguments},
             "goog:loggingPrefs": {"browser": "ALL"}}}});
         let made = http("POST", &format!("{root}/session"), Some(&wanted));
-        let id = made["sessionId"].as_str().unwrap_or_else(|| panic!("{made}")).to_owned();
-        Self { driver, base: format!("{root}/session/{id}"), _profile: profile }
+        let id = made["sessionId"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{made}"))
+            .to_owned();
+        let browser = Self {
+            driver,
+            base: format!("{root}/session/{id}"),
+            _profile: profile,
+        };
+        // A window has a least width; a small telephone is narrower.
+        let screen = json!({"width": WIDTH, "height": 740, "deviceScaleFactor": 1, "mobile": true});
+        let wanted = json!({"cmd": "Emulation.setDeviceMetricsOverride", "params": screen});
+        browser.command("POST", "/goog/cdp/execute", Some(&wanted));
+        browser
     }
 
     fn open(&self, url: &str) {
@@ -55,13 +77,20 @@ impl Browser {
     }
 
     fn run(&self, script: &str) -> Value {
-        self.command("POST", "/execute/sync", Some(&json!({"script": script, "args": []})))
+        self.command(
+            "POST",
+            "/execute/sync",
+            Some(&json!({"script": script, "args": [WIDTH]})),
+        )
     }
 
     fn console_messages(&self) -> Vec<String> {
         let log = self.command("POST", "/se/log", Some(&json!({"type": "browser"})));
         let entries = log.as_array().cloned().unwrap_or_default();
-        entries.iter().filter_map(|e| e["message"].as_str().map(str::to_owned)).collect()
+        entries
+            .iter()
+            .filter_map(|e| e["message"].as_str().map(str::to_owned))
+            .collect()
     }
 }
 
@@ -78,20 +107,39 @@ impl Drop for Browser {
 
 fn http(method: &str, url: &str, body: Option<&Value>) -> Value {
     let mut command = Command::new("curl");
-    command.args(["--silent", "--show-error", "--max-time", "60", "-X", method, url]);
+    command.args([
+        "--silent",
+        "--show-error",
+        "--max-time",
+        "60",
+        "-X",
+        method,
+        url,
+    ]);
     if let Some(body) = body {
-        command.args(["-H", "Content-Type: application/json", "-d", &body.to_string()]);
+        command.args([
+            "-H",
+            "Content-Type: application/json",
+            "-d",
+            &body.to_string(),
+        ]);
     }
     let said = Said::of(&command.output().unwrap()).ok();
     let answer = said.json();
-    assert!(answer["value"]["error"].is_null(), "{method} {url}: {answer}");
+    assert!(
+        answer["value"]["error"].is_null(),
+        "{method} {url}: {answer}"
+    );
     answer["value"].clone()
 }
 
 #[test]
 fn console_has_no_csp_violation_and_needs_a_login() {
     let host = Host::up("");
-    let token = host.json(&["status", "--new-token"])["token"].as_str().unwrap().to_owned();
+    let token = host.json(&["status", "--new-token"])["token"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let browser = Browser::start();
     let root = format!("https://127.0.0.1:{}", host.console);
 
@@ -104,21 +152,49 @@ fn console_has_no_csp_violation_and_needs_a_login() {
         json!(token)
     );
     browser.run(&fill);
-    for (page, heading) in
-        [("/", "helpdesk"), ("/verdict", "Verdict"), ("/cases", "Cases"), ("/alerts", "Alerts"), ("/leaves", "Log")]
-    {
+    for (page, heading) in [
+        ("/", "helpdesk"),
+        ("/verdict", "Verdict"),
+        ("/cases", "Cases"),
+        ("/alerts", "Alerts"),
+        ("/leaves", "Log"),
+    ] {
         browser.open(&format!("{root}{page}"));
         let title = browser.run("return document.querySelector('h1').textContent");
-        assert!(title.as_str().unwrap_or_default().contains(heading), "{page}: {title}");
-        let wide = browser.run("return document.documentElement.scrollWidth <= 360");
-        assert_eq!(wide, true, "{page} is wider than a small telephone");
+        assert!(
+            title.as_str().unwrap_or_default().contains(heading),
+            "{page}: {title}"
+        );
+        assert_eq!(
+            browser.run("return innerWidth"),
+            WIDTH,
+            "the screen is not that of the test"
+        );
+        let wide = browser.run(TOO_WIDE);
+        assert_eq!(wide, json!([]), "{page} is wider than a small telephone");
     }
+    // The look bites: one long word is seen.
+    let word = "document.body.append('x'.repeat(200)); return document.documentElement.scrollWidth";
+    assert!(
+        browser.run(word).as_u64() > Some(WIDTH.into()),
+        "the look itself sees nothing"
+    );
     // The control works: an inline script is refused, and the refusal is what the log would show.
     let inline = "const s = document.createElement('script'); s.textContent = 'window.attacked = true'; document.body.append(s); return window.attacked === true";
     let messages = browser.console_messages();
-    assert!(messages.iter().all(|m| !m.contains("Content Security Policy")), "{messages:?}");
+    assert!(
+        messages
+            .iter()
+            .all(|m| !m.contains("Content Security Policy")),
+        "{messages:?}"
+    );
     assert!(messages.is_empty(), "{messages:?}");
     assert_eq!(browser.run(inline), false, "an inline script ran");
     let refused = browser.console_messages();
-    assert!(refused.iter().any(|m| m.contains("Content Security Policy")), "{refused:?}");
+    assert!(
+        refused
+            .iter()
+            .any(|m| m.contains("Content Security Policy")),
+        "{refused:?}"
+    );
 }

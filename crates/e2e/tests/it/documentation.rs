@@ -24,11 +24,20 @@ fn commands(page: &str) -> Vec<String> {
 #[test]
 fn every_command_in_the_pages_is_known_with_all_its_flags() {
     let mut checked = 0;
-    for page in ["README.md", "README.zh-CN.md", "ARCHITECTURE.md", "examples/helpdesk/README.md"] {
+    for page in [
+        "README.md",
+        "README.zh-CN.md",
+        "ARCHITECTURE.md",
+        "examples/helpdesk/README.md",
+    ] {
         for line in commands(page) {
             let words: Vec<&str> = line.split_whitespace().skip(1).collect();
             let before_dashes = words.iter().take_while(|w| **w != "--").copied();
-            let output = Command::new(binary()).args(before_dashes).arg("--help").output().unwrap();
+            let output = Command::new(binary())
+                .args(before_dashes)
+                .arg("--help")
+                .output()
+                .unwrap();
             let said = Said::of(&output);
             assert_eq!(said.code, Some(0), "{page}: {line}\n{said:?}");
             checked += 1;
@@ -47,8 +56,11 @@ fn the_commands_that_need_nothing_work_as_shown() {
         vec!["completions", "bash"],
         vec!["advisories", "status"],
     ] {
-        let output =
-            Command::new(binary()).args(&line).current_dir(workspace()).output().unwrap();
+        let output = Command::new(binary())
+            .args(&line)
+            .current_dir(workspace())
+            .output()
+            .unwrap();
         let said = Said::of(&output).ok();
         assert!(!said.out.is_empty(), "{line:?}");
     }

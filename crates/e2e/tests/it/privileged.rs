@@ -20,7 +20,9 @@ use std::process::Command;
 fn selftest_passes() {
     let host = Host::prepare("");
     let project = host.project();
-    let said = host.run(&["--json", "up", "--selftest", project.to_str().unwrap()]).ok();
+    let said = host
+        .run(&["--json", "up", "--selftest", project.to_str().unwrap()])
+        .ok();
     let table = said.json();
     assert_eq!(table["passed"], true, "{table}");
     let checks = table["checks"].as_array().unwrap();
@@ -28,8 +30,14 @@ fn selftest_passes() {
     assert!(checks.iter().all(|c| c["passed"] == true), "{table}");
     assert_eq!(host.processes(), [], "the self-test left something running");
     // The same for people.
-    let said = host.run(&["up", "--selftest", project.to_str().unwrap()]).ok();
-    assert_eq!(said.out.matches(" passed ").count(), checks.len(), "{said:?}");
+    let said = host
+        .run(&["up", "--selftest", project.to_str().unwrap()])
+        .ok();
+    assert_eq!(
+        said.out.matches(" passed ").count(),
+        checks.len(),
+        "{said:?}"
+    );
 }
 
 #[test]
@@ -39,9 +47,15 @@ fn leaky_is_refused() {
     let said = host.run(&["up", leaky.to_str().unwrap()]);
     assert_eq!(said.code, Some(1), "{said:?}");
     for (rule, place) in admission::PLANTED {
-        let head = said.out.find(&format!("[{rule}]")).unwrap_or_else(|| panic!("{rule}: {said:?}"));
+        let head = said
+            .out
+            .find(&format!("[{rule}]"))
+            .unwrap_or_else(|| panic!("{rule}: {said:?}"));
         let finding = said.out[head..].split("\n\n").next().unwrap();
-        assert!(finding.contains(&format!("at {place}")), "{rule}: {finding}");
+        assert!(
+            finding.contains(&format!("at {place}")),
+            "{rule}: {finding}"
+        );
         for part in ["why: ", "fix: "] {
             assert!(finding.contains(part), "{rule} has no {part:?}: {finding}");
         }
@@ -63,5 +77,11 @@ fn crash_loop() {
 
 /// Runs the binary in a folder, without a state directory.
 fn ringfence(folder: &std::path::Path, arguments: &[&str]) -> Said {
-    Said::of(&Command::new(binary()).args(arguments).current_dir(folder).output().unwrap())
+    Said::of(
+        &Command::new(binary())
+            .args(arguments)
+            .current_dir(folder)
+            .output()
+            .unwrap(),
+    )
 }

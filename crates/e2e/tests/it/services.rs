@@ -35,7 +35,11 @@ impl Llama {
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let ready = lines.map_while(Result::ok).any(|line| line == "ready");
         assert!(ready, "the llama.cpp server did not start");
-        Self { child, port, _model: dir }
+        Self {
+            child,
+            port,
+            _model: dir,
+        }
     }
 }
 
@@ -52,7 +56,10 @@ impl Drop for Llama {
 #[test]
 fn the_official_openai_client_reaches_a_real_llama_cpp_server() {
     let llama = Llama::start();
-    let model = format!("[[model]]\nname = \"tiny\"\nupstream = \"http://127.0.0.1:{}\"", llama.port);
+    let model = format!(
+        "[[model]]\nname = \"tiny\"\nupstream = \"http://127.0.0.1:{}\"",
+        llama.port
+    );
     let host = Host::up(&model);
     let output = Command::new(python())
         .arg(workspace().join("crates/e2e/scripts/openai_client.py"))
@@ -63,7 +70,10 @@ fn the_official_openai_client_reaches_a_real_llama_cpp_server() {
         .output()
         .unwrap();
     let seen = Said::of(&output).ok().json();
-    assert!(seen["models"].as_array().is_some_and(|m| !m.is_empty()), "{seen}");
+    assert!(
+        seen["models"].as_array().is_some_and(|m| !m.is_empty()),
+        "{seen}"
+    );
     assert!(seen["plain_tokens"].as_u64() > Some(0), "{seen}");
     assert!(seen["stream_pieces"].as_u64() > Some(0), "{seen}");
     assert!(seen["stream_finish"].is_string(), "{seen}");

@@ -32,12 +32,23 @@ fn plant(project: &Path) {
 
 fn rules(report: &Value) -> BTreeSet<String> {
     let findings = report["findings"].as_array().unwrap();
-    findings.iter().map(|f| f["rule"].as_str().unwrap().to_owned()).collect()
+    findings
+        .iter()
+        .map(|f| f["rule"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 fn waive_all(host: &Host) {
     for (rule, _) in PLANTED {
-        host.run(&["waive", rule, "--until", "30d", "--reason", "a test of waivers"]).ok();
+        host.run(&[
+            "waive",
+            rule,
+            "--until",
+            "30d",
+            "--reason",
+            "a test of waivers",
+        ])
+        .ok();
     }
 }
 
@@ -49,9 +60,15 @@ fn a_denied_project_starts_once_every_finding_is_waived() {
     plant(&host.project());
     let project = host.project();
     let said = host.run(&["up", "-d", project.to_str().unwrap()]).ok();
-    assert!(said.out.contains("verdict: ") && !said.out.contains("verdict: deny"), "{said:?}");
+    assert!(
+        said.out.contains("verdict: ") && !said.out.contains("verdict: deny"),
+        "{said:?}"
+    );
     let leaves = host.leaves();
-    let waived = leaves.iter().filter(|l| l["action"] == "waiver.create").count();
+    let waived = leaves
+        .iter()
+        .filter(|l| l["action"] == "waiver.create")
+        .count();
     assert_eq!(waived, PLANTED.len(), "a waiver without a leaf");
 }
 
@@ -59,7 +76,8 @@ fn a_denied_project_starts_once_every_finding_is_waived() {
 fn one_finding_that_is_not_waived_still_denies() {
     let host = Host::up("");
     for (rule, _) in PLANTED.iter().skip(1) {
-        host.run(&["waive", rule, "--until", "30d", "--reason", "all but one"]).ok();
+        host.run(&["waive", rule, "--until", "30d", "--reason", "all but one"])
+            .ok();
     }
     host.run(&["down"]).ok();
     plant(&host.project());
@@ -76,7 +94,10 @@ fn the_waiver_that_a_refusal_suggests_can_be_made_while_nothing_runs() {
     let up = ["up", "--check-only", project.to_str().unwrap()];
     let said = host.run(&up);
     assert_eq!(said.code, Some(1), "{said:?}");
-    assert!(said.out.contains("help: ") && said.out.contains("ringfence waive "), "{said:?}");
+    assert!(
+        said.out.contains("help: ") && said.out.contains("ringfence waive "),
+        "{said:?}"
+    );
     waive_all(&host);
     let said = host.run(&up);
     assert!(matches!(said.code, Some(0 | 3)), "{said:?}");
@@ -89,14 +110,31 @@ fn a_waiver_without_an_end_or_a_reason_is_refused() {
         &["waive", "admit/secret", "--reason", "no end"][..],
         &["waive", "admit/secret", "--until", "30d"],
         &["waive", "admit/secret", "--until", "30d", "--reason", ""],
-        &["waive", "admit/secret", "--until", "2020-01-01", "--reason", "in the past"],
-        &["waive", "not a rule", "--until", "30d", "--reason", "no such rule"],
+        &[
+            "waive",
+            "admit/secret",
+            "--until",
+            "2020-01-01",
+            "--reason",
+            "in the past",
+        ],
+        &[
+            "waive",
+            "not a rule",
+            "--until",
+            "30d",
+            "--reason",
+            "no such rule",
+        ],
     ] {
         let said = host.run(arguments);
         assert_eq!(said.code, Some(2), "{arguments:?}: {said:?}");
         assert!(said.err.contains("error"), "{arguments:?}: {said:?}");
     }
-    assert!(host.leaves().iter().all(|l| l["action"] != "waiver.create"), "a waiver was made");
+    assert!(
+        host.leaves().iter().all(|l| l["action"] != "waiver.create"),
+        "a waiver was made"
+    );
 }
 
 #[test]
@@ -108,22 +146,35 @@ fn check_tells_pass_findings_and_incomplete_apart_by_its_exit_code() {
     fs::write(dir.path().join("broken.pkl"), b"\x80\x04\x95\xff\x00").unwrap();
     let said = ringfence(dir.path(), &["check", "."]);
     assert_eq!(said.code, Some(3), "{said:?}");
-    assert!(said.out.contains("broken.pkl") && said.out.contains("incomplete"), "{said:?}");
+    assert!(
+        said.out.contains("broken.pkl") && said.out.contains("incomplete"),
+        "{said:?}"
+    );
     let said = ringfence(dir.path(), &["check", "missing"]);
     assert_eq!(said.code, Some(2), "{said:?}");
-    assert!(said.err.contains("error[admit/path]") && said.err.contains("help: "), "{said:?}");
+    assert!(
+        said.err.contains("error[admit/path]") && said.err.contains("help: "),
+        "{said:?}"
+    );
 }
 
 #[test]
 fn check_denies_from_the_severity_on_that_it_is_told() {
     let leaky = workspace().join("examples/leaky");
     let dir = tempfile::tempdir().unwrap();
-    fs::copy(leaky.join("requirements.txt"), dir.path().join("requirements.txt")).unwrap();
+    fs::copy(
+        leaky.join("requirements.txt"),
+        dir.path().join("requirements.txt"),
+    )
+    .unwrap();
     let denied = ringfence(dir.path(), &["check", ".", "--deny-at", "high"]);
     assert_eq!(denied.code, Some(1), "{denied:?}");
     let passed = ringfence(dir.path(), &["check", ".", "--deny-at", "critical"]);
     assert!(matches!(passed.code, Some(0 | 3)), "{passed:?}");
-    assert!(passed.out.contains("admit/vulnerable-dependency"), "a finding was hidden: {passed:?}");
+    assert!(
+        passed.out.contains("admit/vulnerable-dependency"),
+        "a finding was hidden: {passed:?}"
+    );
     let refused = ringfence(dir.path(), &["check", ".", "--deny-at", "sometimes"]);
     assert_eq!(refused.code, Some(2), "{refused:?}");
 }
@@ -142,19 +193,34 @@ fn check_speaks_json_and_sarif() {
     assert_eq!(said.code, Some(1), "{said:?}");
     let sarif = said.json();
     assert_eq!(sarif["version"], "2.1.0");
-    assert!(sarif["$schema"].as_str().unwrap().contains("sarif-schema-2.1.0"));
+    assert!(
+        sarif["$schema"]
+            .as_str()
+            .unwrap()
+            .contains("sarif-schema-2.1.0")
+    );
     let run = &sarif["runs"][0];
     let declared = run["tool"]["driver"]["rules"].as_array().unwrap();
     let results = run["results"].as_array().unwrap();
-    assert_eq!((declared.len(), results.len()), (PLANTED.len(), PLANTED.len()), "{sarif}");
+    assert_eq!(
+        (declared.len(), results.len()),
+        (PLANTED.len(), PLANTED.len()),
+        "{sarif}"
+    );
     for result in results {
         let index = usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap();
         assert_eq!(declared[index]["id"], result["ruleId"]);
         let place = &result["locations"][0]["physicalLocation"];
         assert!(place["artifactLocation"]["uri"].is_string(), "{result}");
         let region = &place["region"];
-        assert!(region["startLine"].is_u64() || region["byteOffset"].is_u64(), "{result}");
-        assert!(!result["message"]["text"].as_str().unwrap().is_empty(), "{result}");
+        assert!(
+            region["startLine"].is_u64() || region["byteOffset"].is_u64(),
+            "{result}"
+        );
+        assert!(
+            !result["message"]["text"].as_str().unwrap().is_empty(),
+            "{result}"
+        );
     }
     let both = ringfence(&examples, &["check", "leaky", "--sarif", "--json"]);
     assert_eq!(both.code, Some(2), "{both:?}");
@@ -176,7 +242,10 @@ fn hostile_trees_are_walked_to_the_end_and_every_gap_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name);
     // One line of a gigabyte that takes no room on disk.
-    fs::File::create(path("line.py")).unwrap().set_len(1 << 30).unwrap();
+    fs::File::create(path("line.py"))
+        .unwrap()
+        .set_len(1 << 30)
+        .unwrap();
     std::os::unix::fs::symlink(".", path("loop")).unwrap();
     std::os::unix::fs::symlink("/etc/shadow", path("outside")).unwrap();
     fs::create_dir(path("deep")).unwrap();
@@ -185,7 +254,13 @@ fn hostile_trees_are_walked_to_the_end_and_every_gap_is_named() {
         deep = deep.join("d");
         fs::create_dir(&deep).unwrap();
     }
-    assert!(Command::new("mkfifo").arg(path("pipe")).status().unwrap().success());
+    assert!(
+        Command::new("mkfifo")
+            .arg(path("pipe"))
+            .status()
+            .unwrap()
+            .success()
+    );
     fs::write(path("truncated.pkl"), b"\x80\x04\x95").unwrap();
     fs::write(path("package-lock.json"), "{\"a\":1,\"a\":2}").unwrap();
     let said = ringfence(dir.path(), &["check", ".", "--json"]);
@@ -194,10 +269,19 @@ fn hostile_trees_are_walked_to_the_end_and_every_gap_is_named() {
     let skips = report["verdict"]["coverage"]["skips"].as_array().unwrap();
     let named: Vec<&str> = skips.iter().map(|s| s["path"].as_str().unwrap()).collect();
     // The link to the folder itself hides nothing, so it is no gap; that the walk ended is the test.
-    for name in ["line.py", "outside", "pipe", "truncated.pkl", "package-lock.json"] {
+    for name in [
+        "line.py",
+        "outside",
+        "pipe",
+        "truncated.pkl",
+        "package-lock.json",
+    ] {
         assert!(named.contains(&name), "{name} is not among {skips:?}");
     }
-    assert!(named.iter().any(|n| n.starts_with("deep/d")), "the depth has no limit: {skips:?}");
+    assert!(
+        named.iter().any(|n| n.starts_with("deep/d")),
+        "the depth has no limit: {skips:?}"
+    );
 }
 
 #[test]

@@ -21,7 +21,12 @@ pub(super) fn of_every_role() {
 
     // The key of the log and that of the secrets are out of the server's reach.
     let record = host.state().join("record").to_string_lossy().into_owned();
-    let below = |p: &Process| p.holds().into_iter().filter(|h| h.starts_with(&record)).collect();
+    let below = |p: &Process| {
+        p.holds()
+            .into_iter()
+            .filter(|h| h.starts_with(&record))
+            .collect()
+    };
     let seen: Vec<String> = below(&recorder);
     assert!(!seen.is_empty(), "the look itself sees nothing");
     let seen: Vec<String> = below(&server);
@@ -29,18 +34,40 @@ pub(super) fn of_every_role() {
     let key = host.state().join("record/keys/log.key");
     assert!(key.exists(), "there is no such key");
     assert!(can_read(&key, None), "the look itself does not work");
-    assert!(!can_read(&key, uid(&server).as_deref()), "the server's user reads the log key");
+    assert!(
+        !can_read(&key, uid(&server).as_deref()),
+        "the server's user reads the log key"
+    );
 
     // Only the server has a socket of a network family.
-    assert!(!server.network_sockets().is_empty(), "the look itself sees no socket");
-    assert_eq!(recorder.network_sockets(), [""; 0], "the recorder is on the network");
-    assert_eq!(supervisor.network_sockets(), [""; 0], "the supervisor is on the network");
-    assert_eq!(supervisor.status("Threads"), "1", "the supervisor has threads");
+    assert!(
+        !server.network_sockets().is_empty(),
+        "the look itself sees no socket"
+    );
+    assert_eq!(
+        recorder.network_sockets(),
+        [""; 0],
+        "the recorder is on the network"
+    );
+    assert_eq!(
+        supervisor.network_sockets(),
+        [""; 0],
+        "the supervisor is on the network"
+    );
+    assert_eq!(
+        supervisor.status("Threads"),
+        "1",
+        "the supervisor has threads"
+    );
 }
 
 fn without_privileges(role: &Process) {
     let name = &role.arguments;
-    for id in role.status("Uid").split(' ').chain(role.status("Gid").split(' ')) {
+    for id in role
+        .status("Uid")
+        .split(' ')
+        .chain(role.status("Gid").split(' '))
+    {
         assert_ne!(id, "0", "{name:?} is root");
     }
     assert_eq!(role.status("Groups"), "", "{name:?} is in further groups");
@@ -72,13 +99,27 @@ fn can_read(path: &std::path::Path, uid: Option<&str>) -> bool {
 fn another_user_of_the_host_reads_nothing_of_the_state() {
     let host = Host::up("");
     let attempt = |uid: &str| {
-        let script = format!("find {0} -type f -exec cat {{}} + ; ls {0}", host.state().display());
+        let script = format!(
+            "find {0} -type f -exec cat {{}} + ; ls {0}",
+            host.state().display()
+        );
         let mut command = Command::new("setpriv");
-        command.args(["--reuid", uid, "--regid", uid, "--clear-groups", "sh", "-c", &script]);
+        command.args([
+            "--reuid",
+            uid,
+            "--regid",
+            uid,
+            "--clear-groups",
+            "sh",
+            "-c",
+            &script,
+        ]);
         let output = command.current_dir("/").output().unwrap();
         let known = host.state().join("up.log");
         let mut command = Command::new("setpriv");
-        command.args(["--reuid", uid, "--regid", uid, "--clear-groups", "cat"]).arg(known);
+        command
+            .args(["--reuid", uid, "--regid", uid, "--clear-groups", "cat"])
+            .arg(known);
         let named = command.current_dir("/").output().unwrap();
         [output.stdout, named.stdout].concat()
     };

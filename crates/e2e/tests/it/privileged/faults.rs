@@ -42,7 +42,8 @@ impl Load {
         let made = Arc::new(Mutex::new(Vec::new()));
         let mut threads = Vec::new();
         for _ in 0..2 {
-            let (stop, answered, caller) = (Arc::clone(&stop), Arc::clone(&answered), caller.clone());
+            let (stop, answered, caller) =
+                (Arc::clone(&stop), Arc::clone(&answered), caller.clone());
             threads.push(std::thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
                     if caller.chat("What does the assistant do?").status == 200 {
@@ -59,7 +60,12 @@ impl Load {
                 }
             }
         }));
-        Self { stop, answered, made, threads }
+        Self {
+            stop,
+            answered,
+            made,
+            threads,
+        }
     }
 
     fn keys(&self) -> Vec<String> {
@@ -72,7 +78,10 @@ impl Drop for Load {
         self.stop.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
             let ended = thread.join();
-            assert!(ended.is_ok() || std::thread::panicking(), "a thread of the load panicked");
+            assert!(
+                ended.is_ok() || std::thread::panicking(),
+                "a thread of the load panicked"
+            );
         }
     }
 }
@@ -86,7 +95,10 @@ fn make_key(state: &std::path::Path) -> Option<String> {
         .output()
         .unwrap();
     let made: Value = serde_json::from_slice(&output.stdout).ok()?;
-    output.status.success().then(|| made["id"].as_str().unwrap().to_owned())
+    output
+        .status
+        .success()
+        .then(|| made["id"].as_str().unwrap().to_owned())
 }
 
 /// Kills server and recorder in turn, under load, and looks at everything after each.
@@ -110,34 +122,63 @@ pub(super) fn crash_rounds(rounds: usize) {
         seen = compare(&seen, host.leaves(), &keys);
         verify_copy(&host);
     }
-    assert!(load.answered.load(Ordering::Relaxed) > 0, "there was no load");
+    assert!(
+        load.answered.load(Ordering::Relaxed) > 0,
+        "there was no load"
+    );
     assert!(!load.keys().is_empty(), "there was no load of keys");
-    let recovered = seen.iter().filter(|l| l["action"] == "service.recover").count();
-    assert_eq!(recovered, rounds.div_ceil(2), "a recovery of the server without a leaf");
+    let recovered = seen
+        .iter()
+        .filter(|l| l["action"] == "service.recover")
+        .count();
+    assert_eq!(
+        recovered,
+        rounds.div_ceil(2),
+        "a recovery of the server without a leaf"
+    );
 }
 
 fn one_crash(host: &Host, caller: &Caller, name: &str) {
     let assistant = host.assistant().expect("an assistant");
     let before = host.role(name).expect("the role");
     process::signal(before.pid, "KILL");
-    let after = wait::until("the role comes back", 20, || host.role(name).filter(|p| *p != before));
+    let after = wait::until("the role comes back", 20, || {
+        host.role(name).filter(|p| *p != before)
+    });
     assert_ne!(after.pid, before.pid);
     let what = format!("an answer after the {name} was killed");
-    wait::settled(&what, 20, || caller.chat("What is this?"), |r| r.status == 200);
+    wait::settled(
+        &what,
+        20,
+        || caller.chat("What is this?"),
+        |r| r.status == 200,
+    );
     wait::until("a key after a crash", 20, || make_key(&host.state()));
-    assert_eq!(host.assistant(), Some(assistant), "the assistant did not live on");
+    assert_eq!(
+        host.assistant(),
+        Some(assistant),
+        "the assistant did not live on"
+    );
 }
 
 /// Every leaf seen before stands where it stood, and every acknowledged key has its leaf.
 fn compare(before: &[Value], now: Vec<Value>, keys: &[String]) -> Vec<Value> {
-    assert!(now.len() >= before.len(), "{} leaves of {} are left", now.len(), before.len());
+    assert!(
+        now.len() >= before.len(),
+        "{} leaves of {} are left",
+        now.len(),
+        before.len()
+    );
     for (index, leaf) in before.iter().enumerate() {
         assert_eq!(&now[index], leaf, "leaf {index} changed");
     }
     for key in keys {
         let object = Value::String(format!("key:{key}"));
         let has = |l: &Value| l["action"] == "key.create" && l["object"] == object;
-        assert!(now.iter().any(has), "key {key} was acknowledged and has no leaf");
+        assert!(
+            now.iter().any(has),
+            "key {key} was acknowledged and has no leaf"
+        );
     }
     now
 }
@@ -160,8 +201,15 @@ impl DoorWatch {
             .spawn()
             .unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let (lines, kept) = (BufReader::new(child.stdout.take().unwrap()).lines(), Arc::clone(&seen));
-        std::thread::spawn(move || lines.map_while(Result::ok).for_each(|l| kept.lock().unwrap().push(l)));
+        let (lines, kept) = (
+            BufReader::new(child.stdout.take().unwrap()).lines(),
+            Arc::clone(&seen),
+        );
+        std::thread::spawn(move || {
+            lines
+                .map_while(Result::ok)
+                .for_each(|l| kept.lock().unwrap().push(l))
+        });
         Self { child, seen }
     }
 
@@ -184,12 +232,17 @@ fn while_the_server_is_gone_doors_answer_503_and_then_the_sandbox_is_adopted() {
     let host = patient_host();
     let watch = DoorWatch::start(&host.assistant().expect("an assistant"));
     let look = || watch.seen();
-    wait::settled("the door answers", 10, look, |s| s.last().is_some_and(|l| l == "200"));
+    wait::settled("the door answers", 10, look, |s| {
+        s.last().is_some_and(|l| l == "200")
+    });
     one_crash(&host, &host.caller(), "server");
     let seen = wait::settled("the door answers again", 20, look, |s| {
         s.len() > 1 && s.last().is_some_and(|l| l == "200")
     });
-    assert!(seen.contains(&"503 run/server-restarting".to_owned()), "{seen:?}");
+    assert!(
+        seen.contains(&"503 run/server-restarting".to_owned()),
+        "{seen:?}"
+    );
     let sandboxes = host.json(&["ps"]);
     assert_eq!(sandboxes.as_array().map(Vec::len), Some(1), "{sandboxes}");
 }
@@ -199,12 +252,25 @@ fn supervisor_killed_means_every_sandbox_process_is_gone() {
     let host = Host::up("");
     let supervisor = host.supervisor().expect("a supervisor");
     let below = process::descendants(supervisor.pid);
-    for words in [&["role", "server"][..], &["role", "recorder"], &["python3", "assistant.py"]] {
-        assert!(below.iter().any(|p| p.says(words)), "no {words:?} in {below:?}");
+    for words in [
+        &["role", "server"][..],
+        &["role", "recorder"],
+        &["python3", "assistant.py"],
+    ] {
+        assert!(
+            below.iter().any(|p| p.says(words)),
+            "no {words:?} in {below:?}"
+        );
     }
     let size = host.leaves().len();
     process::signal(supervisor.pid, "KILL");
-    let left = || below.iter().filter(|p| p.runs()).cloned().collect::<Vec<Process>>();
+    let left = || {
+        below
+            .iter()
+            .filter(|p| p.runs())
+            .cloned()
+            .collect::<Vec<Process>>()
+    };
     wait::settled("everything is gone", 10, left, Vec::is_empty);
     // What was recorded is still there, and the same state can be started again.
     let project = host.project();
@@ -221,10 +287,14 @@ fn a_recorder_that_keeps_dying_ends_the_service_and_says_so() {
         let recorder = wait::until("a recorder", 20, || host.role("recorder"));
         process::signal(recorder.pid, "KILL");
         if death < DEATHS_MAX {
-            wait::until("another", 20, || host.role("recorder").filter(|p| *p != recorder));
+            wait::until("another", 20, || {
+                host.role("recorder").filter(|p| *p != recorder)
+            });
         }
     }
-    wait::until("the supervisor gives up", 20, || (!supervisor.runs()).then_some(()));
+    wait::until("the supervisor gives up", 20, || {
+        (!supervisor.runs()).then_some(())
+    });
     let said = std::fs::read_to_string(host.state().join("up.log")).unwrap();
     assert!(said.contains("error[run/role-keeps-dying]"), "{said}");
     assert!(said.contains("the recorder role died"), "{said}");
@@ -237,13 +307,28 @@ fn a_zygote_that_dies_takes_the_service_with_it_and_says_so() {
     let supervisor = host.supervisor().expect("a supervisor");
     let below = process::descendants(supervisor.pid);
     let parent = |p: &&Process| p.says(&["role", "zygote"]);
-    let zygote = below.iter().filter(parent).min_by_key(|p| p.start).expect("a zygote");
+    let zygote = below
+        .iter()
+        .filter(parent)
+        .min_by_key(|p| p.start)
+        .expect("a zygote");
     process::signal(zygote.pid, "KILL");
-    wait::until("the supervisor ends", 20, || (!supervisor.runs()).then_some(()));
-    let left = || below.iter().filter(|p| p.runs()).cloned().collect::<Vec<Process>>();
+    wait::until("the supervisor ends", 20, || {
+        (!supervisor.runs()).then_some(())
+    });
+    let left = || {
+        below
+            .iter()
+            .filter(|p| p.runs())
+            .cloned()
+            .collect::<Vec<Process>>()
+    };
     wait::settled("everything is gone", 10, left, Vec::is_empty);
     let said = std::fs::read_to_string(host.state().join("up.log")).unwrap();
-    assert!(said.contains("error[run/zygote-lost]") && said.contains("help: "), "{said}");
+    assert!(
+        said.contains("error[run/zygote-lost]") && said.contains("help: "),
+        "{said}"
+    );
     let project = host.project();
     host.run(&["up", "-d", project.to_str().unwrap()]).ok();
 }

@@ -14,7 +14,11 @@ pub(super) fn verify_copy(host: &Host) -> (tempfile::TempDir, Value) {
     let copy = tempfile::tempdir().unwrap();
     let recorder = wait::until("a recorder", 20, || host.role("recorder"));
     process::signal(recorder.pid, "STOP");
-    let copied = Command::new("cp").arg("-r").arg(log_of(&host.state())).arg(copy.path()).status();
+    let copied = Command::new("cp")
+        .arg("-r")
+        .arg(log_of(&host.state()))
+        .arg(copy.path())
+        .status();
     process::signal(recorder.pid, "CONT");
     assert!(copied.unwrap().success());
     let said = verify(copy.path());
@@ -30,7 +34,9 @@ fn log_of(state: &Path) -> PathBuf {
 /// Verifies a log directory with nothing at hand but the binary.
 fn verify(directory: &Path) -> Said {
     let mut command = Command::new(ringfence_e2e::binary());
-    command.args(["--state", "/nonexistent", "--json", "log", "verify"]).arg(directory);
+    command
+        .args(["--state", "/nonexistent", "--json", "log", "verify"])
+        .arg(directory);
     Said::of(&command.output().unwrap())
 }
 
@@ -42,10 +48,18 @@ fn a_copy_of_the_log_verifies_and_one_changed_octet_is_noticed() {
     }
     host.run(&["down"]).ok();
     let copy = tempfile::tempdir().unwrap();
-    let copied = Command::new("cp").arg("-r").arg(log_of(&host.state())).arg(copy.path()).status();
+    let copied = Command::new("cp")
+        .arg("-r")
+        .arg(log_of(&host.state()))
+        .arg(copy.path())
+        .status();
     assert!(copied.unwrap().success());
     let said = verify(copy.path()).ok();
-    assert_eq!(said.json()["size"], said.json()["checkpoint_size"], "{said:?}");
+    assert_eq!(
+        said.json()["size"],
+        said.json()["checkpoint_size"],
+        "{said:?}"
+    );
     let segment = copy.path().join("log/wal-00000000.rfw");
     let whole = fs::read(&segment).unwrap();
     // Ten places over the whole file; leaves, headers and checksums among them.
@@ -55,7 +69,12 @@ fn a_copy_of_the_log_verifies_and_one_changed_octet_is_noticed() {
         bytes[at] ^= 1;
         fs::write(&segment, &bytes).unwrap();
         let said = verify(copy.path());
-        assert_eq!(said.code, Some(2), "octet {at} of {}: {said:?}", whole.len());
+        assert_eq!(
+            said.code,
+            Some(2),
+            "octet {at} of {}: {said:?}",
+            whole.len()
+        );
         assert!(said.err.contains("error[record/"), "{said:?}");
     }
     // A log that was cut short is noticed too: the checkpoint has signed more.
@@ -76,7 +95,13 @@ fn a_proof_verifies_with_another_implementation_and_not_for_another_leaf() {
     let key = fs::read_to_string(&key).unwrap_or_else(|e| panic!("{}: {e}", key.display()));
     for index in [0, 1, leaves.len() - 2] {
         let file = host.dir.path().join("proof.txt");
-        let arguments = ["log", "prove", &index.to_string(), "--out", file.to_str().unwrap()];
+        let arguments = [
+            "log",
+            "prove",
+            &index.to_string(),
+            "--out",
+            file.to_str().unwrap(),
+        ];
         // A leaf is under a checkpoint a moment after it is in the log.
         let what = "the leaf is under a checkpoint";
         wait::settled(what, 10, || host.run(&arguments), |s| s.code == Some(0));
@@ -87,13 +112,25 @@ fn a_proof_verifies_with_another_implementation_and_not_for_another_leaf() {
         };
         let said = judge(&leaves[index], &proof);
         assert_eq!(said.code, Some(0), "leaf {index}: {said:?}\n{proof}");
-        assert_eq!(judge(&leaves[index + 1], &proof).code, Some(1), "another leaf was proved");
+        assert_eq!(
+            judge(&leaves[index + 1], &proof).code,
+            Some(1),
+            "another leaf was proved"
+        );
         let mut changed = leaves[index].clone();
         changed["actor"] = Value::from("somebody-else");
-        assert_eq!(judge(&changed, &proof).code, Some(1), "a changed leaf was proved");
+        assert_eq!(
+            judge(&changed, &proof).code,
+            Some(1),
+            "a changed leaf was proved"
+        );
         let size = proof.split("\n\n").nth(1).unwrap().lines().nth(1).unwrap();
         let forged = proof.replace(&format!("\n{size}\n"), &format!("\n{size}0\n"));
-        assert_eq!(judge(&leaves[index], &forged).code, Some(1), "a forged checkpoint passed");
+        assert_eq!(
+            judge(&leaves[index], &forged).code,
+            Some(1),
+            "a forged checkpoint passed"
+        );
     }
     let beyond = host.run(&["log", "prove", "1000000"]);
     assert_eq!(beyond.code, Some(2), "{beyond:?}");
@@ -108,7 +145,12 @@ fn judged(input: &Value) -> Said {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(input.to_string().as_bytes()).unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.to_string().as_bytes())
+        .unwrap();
     Said::of(&child.wait_with_output().unwrap())
 }
 
@@ -173,7 +215,10 @@ fn a_full_disk_refuses_clearly_loses_nothing_acknowledged_and_goes_on_when_there
         Some(said)
     });
     assert_eq!(refused.code, Some(2), "{refused:?}");
-    assert!(refused.err.contains("-full]: ") && refused.err.contains("help: "), "{refused:?}");
+    assert!(
+        refused.err.contains("-full]: ") && refused.err.contains("help: "),
+        "{refused:?}"
+    );
     // Requests whose number was reserved on disk before are answered; their leaves wait. What is
     // beyond is refused.
     let sent = RESERVED_MAX + 100;
@@ -187,16 +232,32 @@ fn a_full_disk_refuses_clearly_loses_nothing_acknowledged_and_goes_on_when_there
 
     disk.free();
     let what = "the service goes on when there is room";
-    wait::settled(what, 20, || host.run(&["key", "create", "--name", "room"]), |s| s.code == Some(0));
-    wait::settled(what, 20, || caller.chat("What is this?"), |r| r.status == 200);
+    wait::settled(
+        what,
+        20,
+        || host.run(&["key", "create", "--name", "room"]),
+        |s| s.code == Some(0),
+    );
+    wait::settled(
+        what,
+        20,
+        || caller.chat("What is this?"),
+        |r| r.status == 200,
+    );
     let leaves = host.leaves();
     for id in made {
         let object = Value::from(format!("key:{id}"));
-        assert!(leaves.iter().any(|l| l["object"] == object), "key {id} was acknowledged and lost");
+        assert!(
+            leaves.iter().any(|l| l["object"] == object),
+            "key {id} was acknowledged and lost"
+        );
     }
     let settled = |l: &&Value| l["action"] == "request.settle" && l["outcome"] == "ok";
     let settled = leaves.iter().filter(settled).count();
-    assert!(settled > answered as usize, "{settled} leaves of more than {answered} requests");
+    assert!(
+        settled > answered as usize,
+        "{settled} leaves of more than {answered} requests"
+    );
     let (_copy, report) = verify_copy(&host);
     assert_eq!(report["unaccounted"], 0, "{report}");
 }

@@ -37,14 +37,25 @@ fn parse(text: &str) -> Result<Families, String> {
             let (name, kind) = rest.split_once(' ').ok_or_else(|| wrong("no type"))?;
             let known = ["counter", "gauge", "histogram"].contains(&kind);
             if name != current || !known || families.contains_key(name) {
-                return Err(wrong("a type that is unknown, repeated or apart from its help"));
+                return Err(wrong(
+                    "a type that is unknown, repeated or apart from its help",
+                ));
             }
-            families.insert(name.to_owned(), Family { kind: kind.to_owned(), samples: Vec::new() });
+            families.insert(
+                name.to_owned(),
+                Family {
+                    kind: kind.to_owned(),
+                    samples: Vec::new(),
+                },
+            );
         } else {
             let (name, labels, value) = sample(line).ok_or_else(|| wrong("not a sample"))?;
             let family = families.get_mut(&current).ok_or_else(|| wrong("no type"))?;
-            let suffixes: &[&str] =
-                if family.kind == "histogram" { &["_bucket", "_sum", "_count"] } else { &[""] };
+            let suffixes: &[&str] = if family.kind == "histogram" {
+                &["_bucket", "_sum", "_count"]
+            } else {
+                &[""]
+            };
             if !suffixes.iter().any(|s| name == format!("{current}{s}")) {
                 return Err(wrong("a sample of another metric"));
             }
@@ -54,7 +65,9 @@ fn parse(text: &str) -> Result<Families, String> {
             family.samples.push((name, labels, value));
         }
     }
-    families.iter().try_for_each(|(name, family)| check(name, family))?;
+    families
+        .iter()
+        .try_for_each(|(name, family)| check(name, family))?;
     Ok(families)
 }
 
@@ -62,9 +75,17 @@ fn parse(text: &str) -> Result<Families, String> {
 fn check(name: &str, family: &Family) -> Result<(), String> {
     let counts = family.kind != "gauge";
     if (family.kind == "counter") != name.ends_with("_total") {
-        return Err(format!("{name} is a {} by type and not by name", family.kind));
+        return Err(format!(
+            "{name} is a {} by type and not by name",
+            family.kind
+        ));
     }
-    if counts && family.samples.iter().any(|(.., v)| !v.is_finite() || *v < 0.0) {
+    if counts
+        && family
+            .samples
+            .iter()
+            .any(|(.., v)| !v.is_finite() || *v < 0.0)
+    {
         return Err(format!("{name} counts below zero"));
     }
     if family.kind != "histogram" {
@@ -73,12 +94,16 @@ fn check(name: &str, family: &Family) -> Result<(), String> {
     let mut rows: BTreeMap<Labels, Vec<(f64, f64)>> = BTreeMap::new();
     for (_, labels, value) in family.samples.iter().filter(|s| s.0.ends_with("_bucket")) {
         let mut rest = labels.clone();
-        let bound = rest.remove("le").ok_or_else(|| format!("{name}: a bucket without le"))?;
+        let bound = rest
+            .remove("le")
+            .ok_or_else(|| format!("{name}: a bucket without le"))?;
         let bound = number(&bound).ok_or_else(|| format!("{name}: le={bound:?}"))?;
         rows.entry(rest).or_default().push((bound, *value));
     }
     for (labels, buckets) in rows {
-        let rising = buckets.windows(2).all(|w| w[0].0 < w[1].0 && w[0].1 <= w[1].1);
+        let rising = buckets
+            .windows(2)
+            .all(|w| w[0].0 < w[1].0 && w[0].1 <= w[1].1);
         let of = |suffix: &str| {
             let is = |s: &&(String, Labels, f64)| s.0 == format!("{name}{suffix}") && s.1 == labels;
             family.samples.iter().find(is).map(|s| s.2)
@@ -93,7 +118,10 @@ fn check(name: &str, family: &Family) -> Result<(), String> {
 
 fn is_name(name: &str) -> bool {
     let first = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_' || c == ':');
-    first && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == ':')
+    first
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == ':')
 }
 
 fn number(text: &str) -> Option<f64> {
@@ -101,7 +129,12 @@ fn number(text: &str) -> Option<f64> {
         "+Inf" => Some(f64::INFINITY),
         "-Inf" => Some(f64::NEG_INFINITY),
         "NaN" => Some(f64::NAN),
-        _ if text.chars().all(|c| c.is_ascii_digit() || "+-.eE".contains(c)) => text.parse().ok(),
+        _ if text
+            .chars()
+            .all(|c| c.is_ascii_digit() || "+-.eE".contains(c)) =>
+        {
+            text.parse().ok()
+        }
         _ => None,
     }
 }
@@ -190,10 +223,16 @@ fn the_parser_of_this_test_forgives_nothing() {
 fn metrics_pass_a_strict_parser_count_what_happened_and_need_a_key() {
     let host = Host::up("");
     let gateway = host.caller();
-    let console =
-        Caller { base: format!("https://127.0.0.1:{}", host.console), ..gateway.clone() };
+    let console = Caller {
+        base: format!("https://127.0.0.1:{}", host.console),
+        ..gateway.clone()
+    };
     for key in ["", "placeholder"] {
-        let reply = Caller { key: key.to_owned(), ..console.clone() }.get("/metrics");
+        let reply = Caller {
+            key: key.to_owned(),
+            ..console.clone()
+        }
+        .get("/metrics");
         assert_eq!(reply.status, 401, "{key:?}: {reply:?}");
     }
     assert_eq!(gateway.chat("What is this?").status, 200);
@@ -205,7 +244,12 @@ fn metrics_pass_a_strict_parser_count_what_happened_and_need_a_key() {
     assert!(families.len() >= 20, "{:?}", families.keys());
     let total = |name: &str| -> f64 {
         let family = families.get(name).unwrap_or_else(|| panic!("no {name}"));
-        family.samples.iter().filter(|s| s.0 == name || s.0.ends_with("_count")).map(|s| s.2).sum()
+        family
+            .samples
+            .iter()
+            .filter(|s| s.0 == name || s.0.ends_with("_count"))
+            .map(|s| s.2)
+            .sum()
     };
     for (name, least) in [
         ("ringfence_run_requests_total", 2.0),
@@ -215,6 +259,11 @@ fn metrics_pass_a_strict_parser_count_what_happened_and_need_a_key() {
         ("ringfence_run_tokens_out_total", 1.0),
         ("ringfence_record_leaves", 5.0),
     ] {
-        assert!(total(name) >= least, "{name} is {}\n{}", total(name), reply.body);
+        assert!(
+            total(name) >= least,
+            "{name} is {}\n{}",
+            total(name),
+            reply.body
+        );
     }
 }

@@ -19,13 +19,19 @@ fn python(options: &[&str], code: &str) -> Said {
 #[test]
 fn the_code_of_the_command_is_the_code_of_run() {
     let said = run(&["--", "sh", "-c", "echo out; echo err >&2; exit 3"]);
-    assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (Some(3), "out\n", "err\n"));
+    assert_eq!(
+        (said.code, said.out.as_str(), said.err.as_str()),
+        (Some(3), "out\n", "err\n")
+    );
     assert_eq!(run(&["--", "true"]).code, Some(0));
     assert_eq!(run(&["--", "sh", "-c", "kill -9 $$"]).code, Some(137));
     let said = run(&["--json", "--", "sh", "-c", "echo out; exit 3"]);
     assert_eq!(said.code, Some(3), "{said:?}");
     let report = said.json();
-    assert_eq!((&report["code"], &report["stdout"]), (&3.into(), &"out\n".into()));
+    assert_eq!(
+        (&report["code"], &report["stdout"]),
+        (&3.into(), &"out\n".into())
+    );
     let walls = report["attestation"]["walls"].as_array().unwrap();
     assert!(walls.iter().all(|w| w["stands"] == true), "{report}");
 }
@@ -34,7 +40,10 @@ fn the_code_of_the_command_is_the_code_of_run() {
 fn a_command_that_does_not_exist_is_127_and_one_that_cannot_be_run_126() {
     let said = run(&["--", "no-such-command"]);
     assert_eq!(said.code, Some(127), "{said:?}");
-    assert!(said.err.contains("error[run/") && said.err.contains("help: "), "{said:?}");
+    assert!(
+        said.err.contains("error[run/") && said.err.contains("help: "),
+        "{said:?}"
+    );
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("text"), "not a program").unwrap();
     ringfence_e2e::open_to_all(folder.path());
@@ -44,7 +53,10 @@ fn a_command_that_does_not_exist_is_127_and_one_that_cannot_be_run_126() {
 
 #[test]
 fn a_failure_of_ringfence_itself_is_125() {
-    for arguments in [&["--memory", "lots", "--", "true"][..], &["--timeout", "soon", "--", "true"]] {
+    for arguments in [
+        &["--memory", "lots", "--", "true"][..],
+        &["--timeout", "soon", "--", "true"],
+    ] {
         let said = run(arguments);
         assert_eq!(said.code, Some(125), "{arguments:?}: {said:?}");
         assert!(said.err.contains("error[cli/value]"), "{said:?}");
@@ -72,7 +84,11 @@ fn memory_is_limited() {
 fn processes_are_limited() {
     let bomb = "import os, time\nn = 0\ntry:\n  while n < 60:\n    if os.fork() == 0:\n      \
         time.sleep(1000)\n    n += 1\nexcept OSError:\n  pass\nprint(n)";
-    let forks = |limit: &str| python(&["--processes", limit, "--timeout", "30s"], bomb).ok().out;
+    let forks = |limit: &str| {
+        python(&["--processes", limit, "--timeout", "30s"], bomb)
+            .ok()
+            .out
+    };
     let few: u32 = forks("20").trim().parse().unwrap();
     assert!((10..20).contains(&few), "{few} forks with a limit of 20");
     // The control: the same with a limit that is far.
@@ -84,19 +100,28 @@ fn there_is_no_network_and_no_file_of_the_host() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let reach = format!("import socket; socket.create_connection(('127.0.0.1', {port}), 3)");
-    let outside = Command::new("/usr/bin/python3").args(["-c", &reach]).status().unwrap();
+    let outside = Command::new("/usr/bin/python3")
+        .args(["-c", &reach])
+        .status()
+        .unwrap();
     assert!(outside.success(), "the attack itself does not work");
     let said = python(&[], &reach);
     assert_eq!(said.code, Some(1), "{said:?}");
     assert!(said.err.contains("ConnectionRefusedError"), "{said:?}");
 
     let read = "print(open('/etc/shadow').read())";
-    let outside = Command::new("/usr/bin/python3").args(["-c", read]).output().unwrap();
+    let outside = Command::new("/usr/bin/python3")
+        .args(["-c", read])
+        .output()
+        .unwrap();
     assert!(outside.status.success(), "the attack itself does not work");
     let said = python(&[], read);
     assert_eq!((said.code, said.out.as_str()), (Some(1), ""), "{said:?}");
     let said = python(&[], "open('mark', 'w')");
-    assert!(said.err.contains("Read-only file system") || said.err.contains("denied"), "{said:?}");
+    assert!(
+        said.err.contains("Read-only file system") || said.err.contains("denied"),
+        "{said:?}"
+    );
 }
 
 #[test]
@@ -110,19 +135,30 @@ fn ctrl_c_ends_the_command_and_leaves_neither_process_nor_group() {
         .spawn()
         .unwrap();
     let mut line = String::new();
-    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    BufReader::new(child.stdout.as_mut().unwrap())
+        .read_line(&mut line)
+        .unwrap();
     assert_eq!(line, "ready\n");
     let below = process::descendants(child.id());
-    assert!(below.iter().any(|p| p.says(&["sleep", "1000"])), "{below:?}");
+    assert!(
+        below.iter().any(|p| p.says(&["sleep", "1000"])),
+        "{below:?}"
+    );
     let name = format!("run-{}", child.id());
-    assert!(!process::groups(&name).is_empty(), "the look itself sees no group");
+    assert!(
+        !process::groups(&name).is_empty(),
+        "the look itself sees no group"
+    );
 
     process::signal(child.id(), "INT");
     let status = wait::until("run ends", 10, || child.try_wait().unwrap());
     assert_eq!(status.code(), Some(130), "{status:?}");
     let left: Vec<&Process> = below.iter().filter(|p| p.runs()).collect();
     assert!(left.is_empty(), "{left:?}");
-    assert_eq!(process::groups(&name), [""; 0].map(std::path::PathBuf::from));
+    assert_eq!(
+        process::groups(&name),
+        [""; 0].map(std::path::PathBuf::from)
+    );
 }
 
 #[test]
@@ -135,13 +171,29 @@ fn killing_run_leaves_no_process_and_no_group() {
         .spawn()
         .unwrap();
     let mut line = String::new();
-    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    BufReader::new(child.stdout.as_mut().unwrap())
+        .read_line(&mut line)
+        .unwrap();
     let below = process::descendants(child.id());
     let name = format!("run-{}", child.id());
-    assert!(!process::groups(&name).is_empty(), "the look itself sees no group");
+    assert!(
+        !process::groups(&name).is_empty(),
+        "the look itself sees no group"
+    );
     child.kill().unwrap();
     child.wait().unwrap();
-    let left = || below.iter().filter(|p| p.runs()).cloned().collect::<Vec<Process>>();
+    let left = || {
+        below
+            .iter()
+            .filter(|p| p.runs())
+            .cloned()
+            .collect::<Vec<Process>>()
+    };
     wait::settled("everything is gone", 10, left, Vec::is_empty);
-    wait::settled("its groups are gone", 10, || process::groups(&name), Vec::is_empty);
+    wait::settled(
+        "its groups are gone",
+        10,
+        || process::groups(&name),
+        Vec::is_empty,
+    );
 }

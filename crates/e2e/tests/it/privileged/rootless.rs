@@ -20,7 +20,10 @@ impl Rootless {
         let copy = host.dir.path().join("ringfence");
         std::fs::copy(binary(), &copy).unwrap();
         let owner = format!("{NOBODY}:{NOBODY}");
-        let owned = Command::new("chown").args(["-R", &owner]).arg(host.dir.path()).status();
+        let owned = Command::new("chown")
+            .args(["-R", &owner])
+            .arg(host.dir.path())
+            .status();
         assert!(owned.unwrap().success());
         Self { host, binary: copy }
     }
@@ -28,8 +31,15 @@ impl Rootless {
     fn run(&self, arguments: &[&str]) -> Said {
         let mut command = Command::new("setpriv");
         command.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"]);
-        command.arg(&self.binary).arg("--state").arg(self.host.state()).args(arguments);
-        command.current_dir(self.host.dir.path()).env_clear().env("PATH", "/usr/bin:/bin");
+        command
+            .arg(&self.binary)
+            .arg("--state")
+            .arg(self.host.state())
+            .args(arguments);
+        command
+            .current_dir(self.host.dir.path())
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin");
         Said::of(&command.output().unwrap())
     }
 
@@ -49,11 +59,18 @@ fn missing(rootless: &Rootless) -> Vec<String> {
     let said = rootless.run(&["--json", "doctor"]);
     let report = said.json();
     let walls = report["walls"].as_array().unwrap();
-    assert_eq!(said.code == Some(0), walls.iter().all(|w| w["stands"] == true), "{said:?}");
+    assert_eq!(
+        said.code == Some(0),
+        walls.iter().all(|w| w["stands"] == true),
+        "{said:?}"
+    );
     let missing = walls.iter().filter(|w| w["stands"] == false);
     missing
         .map(|w| {
-            assert!(w["remedy"].as_str().is_some_and(|r| !r.is_empty()), "no remedy: {w}");
+            assert!(
+                w["remedy"].as_str().is_some_and(|r| !r.is_empty()),
+                "no remedy: {w}"
+            );
             w["wall"].as_str().unwrap().to_owned()
         })
         .collect()
@@ -63,14 +80,23 @@ fn missing(rootless: &Rootless) -> Vec<String> {
 fn without_root_up_refuses_with_the_missing_walls_and_their_remedies() {
     let rootless = Rootless::prepare();
     let missing = missing(&rootless);
-    assert!(!missing.is_empty(), "nobody gets all walls here: this test needs another host");
+    assert!(
+        !missing.is_empty(),
+        "nobody gets all walls here: this test needs another host"
+    );
     let said = rootless.run(&["up", &rootless.project()]);
     assert_eq!(said.code, Some(2), "{said:?}");
     assert!(said.err.contains("error[run/walls-missing]"), "{said:?}");
     assert!(said.err.contains("--accept-weaker"), "{said:?}");
     for wall in &missing {
-        assert!(said.err.contains(wall.as_str()), "{wall} is not named: {said:?}");
-        assert!(said.out.contains(&format!("help: {wall}: ")), "{wall} has no remedy: {said:?}");
+        assert!(
+            said.err.contains(wall.as_str()),
+            "{wall} is not named: {said:?}"
+        );
+        assert!(
+            said.out.contains(&format!("help: {wall}: ")),
+            "{wall} has no remedy: {said:?}"
+        );
     }
     assert_eq!(rootless.host.processes(), []);
     // `run` refuses for the same reason.
@@ -86,7 +112,11 @@ fn without_root_accept_weaker_runs_says_what_is_missing_and_records_it() {
     let said = rootless.run(&["up", "-d", "--accept-weaker", &rootless.project()]);
     assert_eq!(said.code, Some(0), "{said:?}");
     for wall in &missing {
-        assert!(said.out.contains(&format!("wall that does NOT stand: {wall}")), "{wall}: {said:?}");
+        assert!(
+            said.out
+                .contains(&format!("wall that does NOT stand: {wall}")),
+            "{wall}: {said:?}"
+        );
     }
     for name in ["server", "recorder"] {
         let role = rootless.host.role(name).expect("a role");
@@ -95,13 +125,25 @@ fn without_root_accept_weaker_runs_says_what_is_missing_and_records_it() {
         assert_eq!(role.status("NoNewPrivs"), "1", "{name}");
         assert_eq!(role.status("Seccomp"), "2", "{name}");
     }
-    let page = rootless.run(&["--json", "log", "show", "--count", "500"]).ok().json();
+    let page = rootless
+        .run(&["--json", "log", "show", "--count", "500"])
+        .ok()
+        .json();
     let leaves = page["leaves"].as_array().unwrap();
-    let find = |action: &str| leaves.iter().map(|l| &l["leaf"]).find(|l| l["action"] == action);
+    let find = |action: &str| {
+        leaves
+            .iter()
+            .map(|l| &l["leaf"])
+            .find(|l| l["action"] == action)
+    };
     let weaker = find("control.weaken").expect("accepting less is a leaf");
     assert_eq!(weaker["object"], "accept-weaker");
     let start = find("sandbox.start").expect("the start is a leaf");
-    let named: Vec<&Value> = start["detail"]["walls_missing"].as_array().unwrap().iter().collect();
+    let named: Vec<&Value> = start["detail"]["walls_missing"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .collect();
     assert_eq!(named, missing.iter().collect::<Vec<_>>());
 }
 
@@ -111,11 +153,20 @@ fn a_missing_kernel_feature_is_refused_by_name_even_for_root() {
     let host = Host::prepare("");
     let hide = |command: &str| {
         let script = format!("mount -t tmpfs -o ro none /sys/fs/cgroup && {command}");
-        Said::of(&Command::new("unshare").args(["--mount", "sh", "-c", &script]).output().unwrap())
+        Said::of(
+            &Command::new("unshare")
+                .args(["--mount", "sh", "-c", &script])
+                .output()
+                .unwrap(),
+        )
     };
     let line = |arguments: &str| {
         let (binary, state) = (binary(), host.state());
-        format!("{} --state {} {arguments}", binary.display(), state.display())
+        format!(
+            "{} --state {} {arguments}",
+            binary.display(),
+            state.display()
+        )
     };
     let said = hide(&line(&format!("up {}", host.project().display())));
     assert_eq!(said.code, Some(2), "{said:?}");
@@ -124,7 +175,10 @@ fn a_missing_kernel_feature_is_refused_by_name_even_for_root() {
         assert!(said.out.contains(&format!("help: {wall}: ")), "{said:?}");
     }
     assert_eq!(host.processes(), []);
-    assert!(!Path::new(&host.state().join("record/log")).exists(), "a log was begun");
+    assert!(
+        !Path::new(&host.state().join("record/log")).exists(),
+        "a log was begun"
+    );
 }
 
 #[test]
@@ -141,9 +195,15 @@ fn plain_http_is_refused_off_loopback() {
     assert!(said.err.contains("error[config/refused]"), "{said:?}");
     // The control: on loopback it is served.
     std::fs::write(&file, text).unwrap();
-    host.run(&["up", "-d", "--plain", project.to_str().unwrap()]).ok();
+    host.run(&["up", "-d", "--plain", project.to_str().unwrap()])
+        .ok();
     let url = format!("http://127.0.0.1:{}/v1/models", host.gateway);
-    let fetch = || Command::new("curl").args(["-s", "-w", "%{http_code}", &url]).output().unwrap();
+    let fetch = || {
+        Command::new("curl")
+            .args(["-s", "-w", "%{http_code}", &url])
+            .output()
+            .unwrap()
+    };
     let answered = |s: &Said| s.out.ends_with("401");
     wait::settled("plain HTTP", 5, || Said::of(&fetch()), answered);
 }
@@ -160,6 +220,10 @@ fn a_file_that_cannot_be_read_is_a_gap_and_not_a_pass() {
     assert_eq!(said.code, Some(3), "{said:?}");
     let report = said.json();
     let skips = &report["verdict"]["coverage"]["skips"];
-    let named = skips.as_array().unwrap().iter().any(|s| s["path"] == "closed.py");
+    let named = skips
+        .as_array()
+        .unwrap()
+        .iter()
+        .any(|s| s["path"] == "closed.py");
     assert!(named, "{skips}");
 }

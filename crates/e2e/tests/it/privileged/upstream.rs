@@ -27,7 +27,11 @@ impl Engine {
                     return;
                 }
                 // A client that hung up meanwhile is no concern of an engine.
-                drop(stream.get_mut().write_all(engine_answer(&request).as_bytes()));
+                drop(
+                    stream
+                        .get_mut()
+                        .write_all(engine_answer(&request).as_bytes()),
+                );
             }
         });
         Self { port, thread }
@@ -51,7 +55,9 @@ fn read_request(stream: &mut BufReader<TcpStream>) -> String {
         }
         head.push(line.to_lowercase());
     }
-    let length = head.iter().find_map(|l| l.strip_prefix("content-length:")?.trim().parse().ok());
+    let length = head
+        .iter()
+        .find_map(|l| l.strip_prefix("content-length:")?.trim().parse().ok());
     let mut body = vec![0; length.unwrap_or(0)];
     drop(stream.read_exact(&mut body));
     head.first().map(|l| l.to_uppercase()).unwrap_or_default()
@@ -59,7 +65,10 @@ fn read_request(stream: &mut BufReader<TcpStream>) -> String {
 
 fn engine_answer(request: &str) -> String {
     let (status, body) = if request.contains("/V1/MODELS") {
-        ("200 OK", json!({"object": "list", "data": [{"id": "one", "object": "model"}]}))
+        (
+            "200 OK",
+            json!({"object": "list", "data": [{"id": "one", "object": "model"}]}),
+        )
     } else if request.contains("/V1/") {
         let message = json!({"role": "assistant", "content": "from the engine"});
         let choices = json!([{"index": 0, "finish_reason": "stop", "message": message}]);
@@ -80,7 +89,10 @@ fn engine_answer(request: &str) -> String {
 #[test]
 fn an_engine_that_is_gone_is_a_502_with_a_clear_body_and_nothing_else_breaks() {
     let engine = Engine::start();
-    let model = format!("[[model]]\nname = \"one\"\nupstream = \"http://127.0.0.1:{}\"", engine.port);
+    let model = format!(
+        "[[model]]\nname = \"one\"\nupstream = \"http://127.0.0.1:{}\"",
+        engine.port
+    );
     let host = Host::up(&model);
     let caller = host.caller();
     let chat = || {
@@ -95,20 +107,33 @@ fn an_engine_that_is_gone_is_a_502_with_a_clear_body_and_nothing_else_breaks() {
     assert_eq!(reply.status, 502, "{reply:?}");
     let error = &reply.json()["error"];
     assert_eq!(error["code"], "run/upstream-down", "{reply:?}");
-    assert!(error["message"].as_str().unwrap().contains("does not answer"), "{reply:?}");
+    assert!(
+        error["message"]
+            .as_str()
+            .unwrap()
+            .contains("does not answer"),
+        "{reply:?}"
+    );
     assert!(reply.body.contains("help"), "no next step: {reply:?}");
     host.run(&["status"]).ok();
     let failed = |l: &Value| l["action"] == "request.settle" && l["outcome"] == "failed";
-    wait::until("a leaf of the failed request", 5, || host.leaves().into_iter().find(failed));
+    wait::until("a leaf of the failed request", 5, || {
+        host.leaves().into_iter().find(failed)
+    });
 }
 
 #[test]
 fn a_project_whose_engine_is_down_from_the_start_says_so_with_502() {
     let port = ringfence_e2e::free_port();
-    let host = Host::up(&format!("[[model]]\nname = \"one\"\nupstream = \"http://127.0.0.1:{port}\""));
+    let host = Host::up(&format!(
+        "[[model]]\nname = \"one\"\nupstream = \"http://127.0.0.1:{port}\""
+    ));
     let body = json!({"model": "one", "messages": [{"role": "user", "content": "hello"}]});
     let reply = host.caller().post("/v1/chat/completions", &body);
-    assert_eq!((reply.status, &reply.json()["error"]["code"]), (502, &json!("run/upstream-down")));
+    assert_eq!(
+        (reply.status, &reply.json()["error"]["code"]),
+        (502, &json!("run/upstream-down"))
+    );
 }
 
 #[test]
@@ -122,12 +147,19 @@ fn a_client_that_goes_away_in_the_middle_of_a_stream_cancels_the_engine() {
             let mut stream = BufReader::new(stream.unwrap());
             let request = read_request(&mut stream);
             if !request.contains("/CHAT/") {
-                drop(stream.get_mut().write_all(engine_answer(&request).as_bytes()));
+                drop(
+                    stream
+                        .get_mut()
+                        .write_all(engine_answer(&request).as_bytes()),
+                );
                 continue;
             }
             let delta = json!({"choices": [{"index": 0, "delta": {"content": "first words "}}]});
             let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
-            stream.get_mut().write_all(format!("{head}data: {delta}\n\n").as_bytes()).unwrap();
+            stream
+                .get_mut()
+                .write_all(format!("{head}data: {delta}\n\n").as_bytes())
+                .unwrap();
             // Nothing more is said; the end of the connection is what is waited for.
             let mut rest = Vec::new();
             drop(stream.read_to_end(&mut rest));
@@ -144,19 +176,33 @@ fn a_client_that_goes_away_in_the_middle_of_a_stream_cancels_the_engine() {
         .args(["--silent", "--no-buffer", "--cacert"])
         .arg(&caller.authority)
         .args(["-H", &format!("Authorization: Bearer {}", caller.key)])
-        .args(["-H", "Content-Type: application/json", "-d", &body.to_string()])
+        .args([
+            "-H",
+            "Content-Type: application/json",
+            "-d",
+            &body.to_string(),
+        ])
         .arg(format!("{}/v1/chat/completions", caller.base))
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let mut line = String::new();
-    BufReader::new(client.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    BufReader::new(client.stdout.as_mut().unwrap())
+        .read_line(&mut line)
+        .unwrap();
     assert!(line.starts_with("data: "), "{line}");
-    assert!(!hung_up.load(Ordering::SeqCst), "the engine was cut off while somebody listened");
+    assert!(
+        !hung_up.load(Ordering::SeqCst),
+        "the engine was cut off while somebody listened"
+    );
     client.kill().unwrap();
     client.wait().unwrap();
-    wait::until("the engine is cancelled", 10, || hung_up.load(Ordering::SeqCst).then_some(()));
+    wait::until("the engine is cancelled", 10, || {
+        hung_up.load(Ordering::SeqCst).then_some(())
+    });
     engine.join().unwrap();
     let settled = |l: &Value| l["action"] == "request.settle";
-    wait::until("a leaf of it", 5, || host.leaves().into_iter().find(settled));
+    wait::until("a leaf of it", 5, || {
+        host.leaves().into_iter().find(settled)
+    });
 }
