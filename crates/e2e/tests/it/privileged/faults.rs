@@ -208,7 +208,7 @@ impl DoorWatch {
         std::thread::spawn(move || {
             lines
                 .map_while(Result::ok)
-                .for_each(|l| kept.lock().unwrap().push(l))
+                .for_each(|l| kept.lock().unwrap().push(l));
         });
         Self { child, seen }
     }
