@@ -5,7 +5,7 @@ use ringfence_e2e::caller::Caller;
 use ringfence_e2e::process::{self, Process};
 use ringfence_e2e::{Host, python, wait, workspace};
 use serde_json::Value;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -29,53 +29,79 @@ fn patient_host() -> Host {
 
 /// Sends prompts and makes keys from a few threads until it is dropped.
 struct Load {
-    stop: Arc<AtomicBool>,
-    answered: Arc<AtomicU64>,
-    made: Arc<Mutex<Vec<String>>>,
+    shared: Arc<Shared>,
     threads: Vec<std::thread::JoinHandle<()>>,
 }
 
+#[derive(Default)]
+struct Shared {
+    stop: AtomicBool,
+    resting: AtomicBool,
+    answered: AtomicU64,
+    /// Keys that may still be made in this round.
+    keys_left: AtomicU64,
+    made: Mutex<Vec<String>>,
+}
+
+/// LIMIT: keys of the load in one round; a project may have a thousand in all.
+const KEYS_A_ROUND: u64 = 15;
+
 impl Load {
     fn start(host: &Host, caller: &Caller) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let answered = Arc::new(AtomicU64::new(0));
-        let made = Arc::new(Mutex::new(Vec::new()));
-        let mut threads = Vec::new();
-        for _ in 0..2 {
-            let (stop, answered, caller) =
-                (Arc::clone(&stop), Arc::clone(&answered), caller.clone());
-            threads.push(std::thread::spawn(move || {
-                while !stop.load(Ordering::Relaxed) {
-                    if caller.chat("What does the assistant do?").status == 200 {
-                        answered.fetch_add(1, Ordering::Relaxed);
+        let shared = Arc::new(Shared::default());
+        let work = |turn: Box<dyn Fn(&Shared) + Send>| {
+            let shared = Arc::clone(&shared);
+            std::thread::spawn(move || {
+                while !shared.stop.load(Ordering::Relaxed) {
+                    if shared.resting.load(Ordering::Relaxed) {
+                        std::thread::park_timeout(Duration::from_millis(20));
+                    } else {
+                        turn(&shared);
                     }
                 }
-            }));
-        }
-        let (state, stopped, keys) = (host.state(), Arc::clone(&stop), Arc::clone(&made));
-        threads.push(std::thread::spawn(move || {
-            while !stopped.load(Ordering::Relaxed) {
-                if let Some(id) = make_key(&state) {
-                    keys.lock().unwrap().push(id);
+            })
+        };
+        let chat = |caller: Caller| {
+            work(Box::new(move |shared: &Shared| {
+                if caller.chat("What does the assistant do?").status == 200 {
+                    shared.answered.fetch_add(1, Ordering::Relaxed);
                 }
+            }))
+        };
+        let state = host.state();
+        let keys = work(Box::new(move |shared: &Shared| {
+            if shared.keys_left.load(Ordering::Relaxed) == 0 {
+                std::thread::park_timeout(Duration::from_millis(20));
+            } else if let Some(id) = make_key(&state) {
+                shared.made.lock().unwrap().push(id);
+                shared.keys_left.fetch_sub(1, Ordering::Relaxed);
             }
         }));
-        Self {
-            stop,
-            answered,
-            made,
-            threads,
-        }
+        let threads = vec![chat(caller.clone()), chat(caller.clone()), keys];
+        Self { shared, threads }
+    }
+
+    fn rest(&self) {
+        self.shared.resting.store(true, Ordering::Relaxed);
+    }
+
+    fn go_on(&self) {
+        self.shared.keys_left.store(KEYS_A_ROUND, Ordering::Relaxed);
+        self.shared.resting.store(false, Ordering::Relaxed);
     }
 
     fn keys(&self) -> Vec<String> {
-        self.made.lock().unwrap().clone()
+        self.shared.made.lock().unwrap().clone()
+    }
+
+    fn answered(&self) -> u64 {
+        self.shared.answered.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for Load {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.shared.stop.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
             let ended = thread.join();
             assert!(
@@ -111,10 +137,15 @@ pub(super) fn crash_rounds(rounds: usize) {
     for round in 0..rounds {
         let name = if round % 2 == 0 { "server" } else { "recorder" };
         let times = deaths.entry(name).or_default();
+        load.rest();
         wait::until("a place in the supervisor's window", 70, || {
             times.retain(|t| t.elapsed() < WINDOW);
             (times.len() < DEATHS_MAX).then_some(())
         });
+        load.go_on();
+        let (answered, keys) = (load.answered(), load.keys().len());
+        let busy = || (load.answered() > answered && load.keys().len() > keys).then_some(());
+        wait::until("a load", 20, busy);
         times.push_back(Instant::now());
         one_crash(&host, &caller, name);
         // What was acknowledged before the look must be in it.
@@ -122,11 +153,6 @@ pub(super) fn crash_rounds(rounds: usize) {
         seen = compare(&seen, host.leaves(), &keys);
         verify_copy(&host);
     }
-    assert!(
-        load.answered.load(Ordering::Relaxed) > 0,
-        "there was no load"
-    );
-    assert!(!load.keys().is_empty(), "there was no load of keys");
     let recovered = seen
         .iter()
         .filter(|l| l["action"] == "service.recover")
@@ -172,12 +198,13 @@ fn compare(before: &[Value], now: Vec<Value>, keys: &[String]) -> Vec<Value> {
     for (index, leaf) in before.iter().enumerate() {
         assert_eq!(&now[index], leaf, "leaf {index} changed");
     }
+    let created = now.iter().filter(|l| l["action"] == "key.create");
+    let created: BTreeSet<&str> = created.filter_map(|l| l["object"].as_str()).collect();
     for key in keys {
-        let object = Value::String(format!("key:{key}"));
-        let has = |l: &Value| l["action"] == "key.create" && l["object"] == object;
+        let object = format!("key:{key}");
         assert!(
-            now.iter().any(has),
-            "key {key} was acknowledged and has no leaf"
+            created.contains(object.as_str()),
+            "{object} was acknowledged and has no leaf"
         );
     }
     now
