@@ -12,6 +12,8 @@ pub(crate) struct Need {
     pub package: Option<&'static str>,
     /// What it is for.
     pub purpose: &'static str,
+    /// Which part of the tests needs it; none when building does.
+    pub(crate) part: Option<&'static str>,
     /// Whether it is there.
     pub found: fn() -> bool,
 }
@@ -22,42 +24,49 @@ pub(crate) const NEEDS: [Need; 7] = [
         name: "C compiler",
         package: Some("build-essential"),
         purpose: "aws-lc and SQLite are C",
+        part: None,
         found: || works("cc", &["--version"]),
     },
     Need {
         name: "python3",
         package: Some("python3"),
         purpose: "the helpdesk example and the client tests",
+        part: None,
         found: || std::path::Path::new("/usr/bin/python3").exists(),
     },
     Need {
         name: "python3 venv",
         package: Some("python3-venv"),
         purpose: "an environment for the client tests",
+        part: Some("--no-services"),
         found: || works("/usr/bin/python3", &["-c", "import venv, ensurepip"]),
     },
     Need {
         name: "curl",
         package: Some("curl"),
         purpose: "the commands of the documentation are run as written",
+        part: None,
         found: || works("curl", &["--version"]),
     },
     Need {
         name: "chromium",
         package: Some("chromium"),
         purpose: "the console in a real browser",
+        part: Some("--no-browser"),
         found: || works("chromium", &["--version"]),
     },
     Need {
         name: "chromedriver",
         package: Some("chromium-driver"),
         purpose: "drives that browser over plain HTTP",
+        part: Some("--no-browser"),
         found: || works("chromedriver", &["--version"]),
     },
     Need {
         name: "python packages of the tests",
         package: None,
         purpose: "openai (client), xllamacpp (a real llama.cpp server), gguf (a tiny model)",
+        part: Some("--no-services"),
         found: || venv().join(".complete").exists(),
     },
 ];
@@ -75,18 +84,19 @@ pub(crate) fn works(program: &str, arguments: &[&str]) -> bool {
         .is_ok_and(|o| o.status.success())
 }
 
-/// Prints the table; an error when something is missing.
-pub(crate) fn run() -> Outcome {
+/// Prints the table; an error when something is missing that no flag leaves out.
+pub(crate) fn run(flags: &[&str]) -> Outcome {
     let mut missing = Vec::new();
     for need in &NEEDS {
         let found = (need.found)();
-        println!(
-            "{:8} {:30} {}",
-            if found { "ok" } else { "MISSING" },
-            need.name,
-            need.purpose
-        );
-        if !found {
+        let left_out = need.part.is_some_and(|part| flags.contains(&part));
+        let word = match (found, left_out) {
+            (true, _) => "ok",
+            (false, true) => "left out",
+            (false, false) => "MISSING",
+        };
+        println!("{word:8} {:30} {}", need.name, need.purpose);
+        if !found && !left_out {
             missing.push(need.name);
         }
     }

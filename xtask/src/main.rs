@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
-        ["doctor"] => doctor::run(),
+        ["doctor", flags @ ..] => doctor::run(flags),
         ["setup", flags @ ..] => setup::run(flags),
         ["test", flags @ ..] => test::run(flags),
         ["tidy"] => tidy::run(),

@@ -85,7 +85,7 @@ pub(crate) fn run(flags: &[&str]) -> Outcome {
             Ok(())
         }
     });
-    report.step("doctor", doctor::run);
+    report.step("doctor", || doctor::run(flags));
     report.step("tidy", tidy::run);
     report.step("format", || {
         visibly(cargo().args(["fmt", "--all", "--check"]))

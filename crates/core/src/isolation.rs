@@ -242,6 +242,8 @@ pub struct SandboxStats {
     pub oom_kills: u64,
     /// Times a fork was refused by the process limit.
     pub fork_denials: u64,
+    /// Connections and datagrams that found no way out, or no listener inside.
+    pub refused_connections: u64,
 }
 
 /// State of one process of a frozen sandbox, for an alert.

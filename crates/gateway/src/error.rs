@@ -249,7 +249,7 @@ impl Explain for GatewayError {
                 }
                 Self::PiiBlocked(_) => "leave the personal data out",
                 Self::NotScanned(_) => {
-                    "send text only, or ask the operator to allow it: gateway.guard.unscanned"
+                    "send text only, or ask the operator to allow it: guard.unscanned"
                 }
                 Self::OutputBlocked(_) => "ask the operator about the rule that is named",
                 Self::Protocol => "use /v1/chat/completions, or run Ollama behind this gateway",

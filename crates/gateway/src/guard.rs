@@ -60,7 +60,7 @@ fn refused(why: &str) -> Explained {
     Explained::new(
         ErrorCode("run/guard-config"),
         "the guard cannot be set up as configured",
-        "look at [gateway.guard]: ringfence config explain",
+        "look at [guard]: ringfence config explain",
     )
     .because(why)
 }
@@ -75,7 +75,7 @@ impl GuardConfig {
                 return Ok(());
             }
             Err(refused(&format!(
-                "gateway.guard.{field} cannot be {action:?}"
+                "guard.{field} cannot be {action:?}"
             )))
         };
         check("shield", self.shield, &[Block, Tag, Pass])?;

@@ -41,7 +41,7 @@ pub struct Webhook {
     pub url: String,
 }
 
-/// The `[respond]` part of the configuration. The signing key of a webhook is a secret and comes
+/// The `[alert]` part of the configuration. The signing key of a webhook is a secret and comes
 /// apart from it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -84,7 +84,7 @@ impl Respond {
     ) -> Result<Self, RespondError> {
         if config.webhooks.len() > WEBHOOKS_MAX {
             return Err(RespondError::Config {
-                key: "respond.webhooks",
+                key: "alert.webhooks",
                 reason: format!("at most {WEBHOOKS_MAX}"),
             });
         }
@@ -99,7 +99,7 @@ impl Respond {
             let fits = (1..=WEBHOOK_NAME_CHARS_MAX).contains(&webhook.name.len());
             if !fits || !webhook.name.chars().all(plain) || channels.contains(&channel) {
                 return Err(RespondError::Config {
-                    key: "respond.webhooks.name",
+                    key: "alert.webhooks.name",
                     reason: format!(
                         "{:?} is used twice or not 1 to {WEBHOOK_NAME_CHARS_MAX} letters, digits, - and _",
                         webhook.name

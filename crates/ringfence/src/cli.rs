@@ -22,6 +22,7 @@ WATCH    is it behaving?
 RESPOND  what now?
   case        weaknesses and incidents
   waive       accept a finding until a date
+  alert       what was raised, and the key that signs webhooks
 RECORD   can we prove it?
   log         show, prove and verify the log
 ALL
@@ -45,7 +46,7 @@ Options:
 #[derive(Parser, Debug)]
 #[command(name = "ringfence", version, help_template = TEMPLATE, after_help = GROUPS)]
 pub(crate) struct Cli {
-    /// The state directory [default: /var/lib/ringfence for root, $`XDG_STATE_HOME/ringfence` else]
+    /// The state directory [default: /var/lib/ringfence for root, else `ringfence` in the user's state folder]
     #[arg(long, global = true, value_name = "DIR")]
     pub state: Option<PathBuf>,
     /// Print JSON instead of a table
@@ -84,6 +85,9 @@ pub(crate) enum Command {
     Case(CaseCommand),
     /// Accept a finding until a date
     Waive(WaiveArgs),
+    /// What was raised, and the key that signs webhooks
+    #[command(subcommand)]
+    Alert(AlertCommand),
     /// Show, prove and verify the log
     #[command(subcommand)]
     Log(LogCommand),
@@ -252,6 +256,15 @@ pub(crate) enum CaseCommand {
         /// The id as `case list` shows it
         id: String,
     },
+}
+
+/// What was raised, and the key that signs webhooks.
+#[derive(Subcommand, Debug)]
+pub(crate) enum AlertCommand {
+    /// List alerts, newest first
+    List,
+    /// Print the key that signs webhooks (HMAC-SHA-256), in hex
+    Key,
 }
 
 /// Accept a finding until a date.

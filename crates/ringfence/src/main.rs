@@ -80,6 +80,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Status(args) => commands::service::status(&args, &state()?, format),
         Command::Case(command) => commands::case::run(command, &state()?, format),
         Command::Waive(args) => commands::case::waive(args, &state()?, format),
+        Command::Alert(command) => commands::case::alert(&command, &state()?, format),
         Command::Log(command) => commands::log::run(command, &state()?, format),
         Command::Doctor => commands::doctor::run(format),
         Command::Config(command) => commands::config::run(command, format),

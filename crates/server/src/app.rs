@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::console::session::Door;
 use crate::output::Output;
+use crate::sealed::Sealed;
 use crate::tasks::TaskGroup;
 use crate::wire::gateway::KeyShelf;
 use ringfence_core::digest::Digest;
@@ -116,6 +117,16 @@ impl App {
             .await
             .map_err(|e| broken("a state operation ended early").because(e))?
             .map_err(|e| Explained::of(&e))
+    }
+
+    /// The keys that the recorder keeps sealed for this project.
+    pub fn sealed(&self) -> Sealed<'_> {
+        Sealed {
+            store: &self.store,
+            recorder: &self.recorder,
+            entropy: self.entropy.as_ref(),
+            project: &self.project,
+        }
     }
 
     /// A copy of the facts.

@@ -111,7 +111,7 @@ pub fn take_over(app: &Arc<App>, sandbox: Arc<dyn Sandbox>, services: &Services,
 pub fn fresh_id(app: &App, prefix: &str) -> Result<SandboxId, Explained> {
     let token = ringfence_crypto::random::token_hex(app.entropy.as_ref(), 12)
         .map_err(|e| Explained::of(&e))?;
-    format!("{prefix}-{token}")
+    format!("{prefix}{token}")
         .parse()
         .map_err(|_| broken("a sandbox id was not an id"))
 }
@@ -335,6 +335,12 @@ async fn pump(fd: OwnedFd, output: &Arc<Output>) {
 
 /// Measures a sandbox until it is gone.
 async fn sample(app: Arc<App>, sandbox: Arc<dyn Sandbox>) {
+    // What was refused before the first look is of the start: our own probes, and a server that
+    // came back must not count twice.
+    let mut refused_before = match sandbox.stats().await {
+        Ok(stats) => stats.refused_connections,
+        Err(_) => return,
+    };
     loop {
         tokio::select! {
             () = app.tasks.stopped() => return,
@@ -352,5 +358,19 @@ async fn sample(app: Arc<App>, sandbox: Arc<dyn Sandbox>) {
                 .with("oom_kills", stats.oom_kills)
                 .with("fork_denials", stats.fork_denials);
         app.events.emit(occurrence);
+        let refused = stats.refused_connections.saturating_sub(refused_before);
+        if refused > 0 {
+            let target = Target::Sandbox(sandbox.id().clone());
+            let occurrence = Occurrence::new(
+                app.now(),
+                app.project.clone(),
+                target,
+                kinds::SANDBOX_REFUSED,
+            )
+            .with("count", refused)
+            .denied(None);
+            app.events.emit(occurrence);
+        }
+        refused_before = stats.refused_connections;
     }
 }

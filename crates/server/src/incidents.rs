@@ -2,12 +2,16 @@
 //! through the outbox, and waivers end.
 
 use crate::app::{App, broken};
+use crate::wire::control::Hands;
 use crate::wire::respond::Webhooks;
 use ringfence_admit::ScanReport;
 use ringfence_core::error::Explained;
 use ringfence_core::event::Target;
+use ringfence_core::ids::SandboxId;
 use ringfence_core::leaf::{Leaf, LeafAction};
-use ringfence_core::ports::BreakerState;
+use ringfence_core::ports::{
+    Breaker as _, BreakerState, Control as _, ControlAction, Intervention,
+};
 use ringfence_core::severity::Severity;
 use ringfence_respond::cases::Incident;
 use ringfence_respond::dispatch::{ATTEMPT_MS_MAX, DispatchParts, Dispatcher};
@@ -114,10 +118,19 @@ pub fn keep_watch(app: &Arc<App>) {
     });
     let watched = Arc::clone(app);
     app.tasks.add(async move {
+        let hands = Hands(Arc::clone(&watched));
+        let mut frozen = None;
         loop {
             tokio::select! {
                 () = watched.tasks.stopped() => return,
                 () = tokio::time::sleep(Duration::from_millis(ROUND_MS)) => {}
+            }
+            if let Err(error) = hold(&watched, &hands, &mut frozen).await {
+                tracing::error!(
+                    code = error.code,
+                    what = error.what,
+                    "a breaker did not hold"
+                );
             }
             if let Err(error) = round(&watched, &dispatcher).await {
                 tracing::error!(
@@ -128,6 +141,36 @@ pub fn keep_watch(app: &Arc<App>) {
             }
         }
     });
+}
+
+/// Stops the processes of a sandbox whose breaker is frozen, and lets them go on when it is not:
+/// its doors are closed by the gateway already, but what runs inside could go on working.
+async fn hold(app: &App, hands: &Hands, frozen: &mut Option<SandboxId>) -> Result<(), Explained> {
+    let hosted = app.sandbox().map(|s| s.id().clone());
+    let held = hosted.filter(|id| {
+        let target = Target::Sandbox(id.clone());
+        app.watch.breakers().state(&target) == BreakerState::Frozen
+    });
+    if held == *frozen {
+        return Ok(());
+    }
+    let (intervention, id) = match (&held, frozen.take()) {
+        (Some(id), _) => (Intervention::Freeze, id.clone()),
+        (None, Some(id)) => (Intervention::Thaw, id),
+        (None, None) => return Ok(()),
+    };
+    let reason = "the breaker of this sandbox".to_owned();
+    let target = Target::Sandbox(id);
+    hands
+        .apply(ControlAction {
+            intervention,
+            target,
+            reason,
+            until: None,
+        })
+        .await?;
+    *frozen = held;
+    Ok(())
 }
 
 async fn round(app: &App, dispatcher: &Dispatcher) -> Result<(), Explained> {

@@ -115,12 +115,11 @@ impl Output {
             .chain(piece.text.match_indices('\n').map(|(i, _)| i + 1))
             .filter(|i| *i < piece.text.len())
             .collect();
-        let cut = starts
-            .len()
-            .checked_sub(lines)
-            .and_then(|i| starts.get(i))
-            .copied();
-        piece.text = piece.text.split_off(cut.unwrap_or(0));
+        let cut = match starts.len().checked_sub(lines) {
+            Some(first) => starts.get(first).copied().unwrap_or(piece.text.len()),
+            None => 0,
+        };
+        piece.text = piece.text.split_off(cut);
         Ok(piece)
     }
 }

@@ -1,6 +1,6 @@
-//! `case` and `waive`: weaknesses and incidents of the running service.
+//! `case`, `waive` and `alert`: weaknesses and incidents of the running service.
 
-use crate::cli::{CaseCommand, WaiveArgs};
+use crate::cli::{AlertCommand, CaseCommand, WaiveArgs};
 use crate::control::{ask, get, post};
 use crate::render::table::{Table, neutral};
 use crate::render::{self, Format};
@@ -8,9 +8,10 @@ use crate::{Outcome, PASS};
 use ringfence_core::error::{ErrorCode, Explained};
 use ringfence_core::ports::Clock as _;
 use ringfence_core::time::{Timestamp, parse_span_ms};
-use ringfence_server::service::cases::{CaseFile, ShownCase};
+use ringfence_server::service::cases::{CaseFile, ShownAlert, ShownCase};
 use ringfence_server::service::waivers::{AskedWaiver, ShownWaiver};
 use ringfence_sys::clock::SystemClock;
+use serde_json::Value;
 use std::path::Path;
 
 /// Runs a case command.
@@ -63,6 +64,40 @@ fn show(id: &str, state: &Path, format: Format) -> Outcome {
     }
     for line in file.history {
         println!("  {}", neutral(&line));
+    }
+    Ok(PASS)
+}
+
+/// Runs an alert command.
+pub(crate) fn alert(command: &AlertCommand, state: &Path, format: Format) -> Outcome {
+    if matches!(command, AlertCommand::Key) {
+        let answer: Value = ask(state, &get("/v1/alerts/key"))?;
+        if format == Format::Json {
+            render::json(&answer)?;
+        } else {
+            println!("{}", answer["key"].as_str().unwrap_or_default());
+        }
+        return Ok(PASS);
+    }
+    let alerts: Vec<ShownAlert> = ask(state, &get("/v1/alerts"))?;
+    if format == Format::Json {
+        render::json(&alerts)?;
+        return Ok(PASS);
+    }
+    for alert in &alerts {
+        println!("{}", neutral(&alert.what));
+        for (name, value) in [
+            ("scope", &alert.scope),
+            ("tier", &alert.tier),
+            ("until then", &alert.mitigation),
+            ("fix", &alert.fix),
+            ("due", &alert.due),
+        ] {
+            println!("  {name}: {}", neutral(value));
+        }
+    }
+    if alerts.is_empty() {
+        println!("no alert was raised");
     }
     Ok(PASS)
 }

@@ -28,6 +28,9 @@ pub(crate) fn run(args: &CheckArgs, state: Option<&Path>, format: Format) -> Out
         .because(e)
     })?;
     let mut options = ScanOptions::at(SystemClock.now());
+    options.advisories = args.advisories.clone().or_else(|| imported(state));
+    // From here on nothing but the project can be read: its own configuration is parsed inside.
+    confine(&root, options.advisories.as_deref(), args.accept_weaker)?;
     options.gate = gate_of(&root)?;
     if let Some(severity) = &args.deny_at {
         options.gate.deny_at = severity.parse().map_err(|e| {
@@ -38,8 +41,6 @@ pub(crate) fn run(args: &CheckArgs, state: Option<&Path>, format: Format) -> Out
             )
         })?;
     }
-    options.advisories = args.advisories.clone().or_else(|| imported(state));
-    confine(&root, options.advisories.as_deref(), args.accept_weaker)?;
     let show = std::io::stderr().is_terminal() && format == Format::Table;
     let report = ringfence_admit::scan(&root, &options, &mut |progress| {
         if show && progress.files % PROGRESS_FILES == 0 {

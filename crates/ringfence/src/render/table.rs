@@ -1,5 +1,7 @@
 //! Plain tables: columns as wide as their widest cell, no lines, no colour.
 
+pub(crate) use ringfence_server::text::neutral;
+
 use std::fmt::Write as _;
 
 /// A table that prints itself.
@@ -50,20 +52,6 @@ impl std::fmt::Display for Table {
         }
         Ok(())
     }
-}
-
-/// Text from outside without control characters: what a project wrote must not drive the terminal
-/// (OSC 52, CSI; escape sequences start with a control character).
-pub(crate) fn neutral(text: &str) -> String {
-    text.chars()
-        .map(|c| {
-            if c.is_control() && c != '\n' {
-                '\u{fffd}'
-            } else {
-                c
-            }
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The three routes, and how they refuse.
 
-use super::pump::{EVENTS_WAITING_MAX, Measures, Pump};
+use super::pump::{EVENTS_WAITING_MAX, Measures, Pump, refused_connections};
 use super::table::{Closing, Refusal};
 use super::{ARGUMENTS_MAX, BODY_BYTES_MAX, ExecService};
 use axum::Router;
@@ -328,6 +328,7 @@ impl ExecService {
             stdin_bytes: body.stdin.len(),
             timeout_ms,
         };
+        let refused_before = refused_connections(&*sandbox).await;
         let started_ns = self.parts.clock.monotonic_ns();
         let running = match sandbox.exec(exec_request(body.command, timeout_ms)).await {
             Ok(running) => running,
@@ -347,6 +348,7 @@ impl ExecService {
             running,
             stdin,
             measures,
+            refused_before,
             started_ns,
             events,
         };

@@ -49,6 +49,8 @@ pub(super) struct Pump {
     pub(super) running: Running,
     pub(super) stdin: Vec<u8>,
     pub(super) measures: Measures,
+    /// Connections that the sandbox was refused before this program.
+    pub(super) refused_before: u64,
     pub(super) started_ns: u64,
     pub(super) events: mpsc::Sender<Event>,
 }
@@ -86,6 +88,7 @@ impl Pump {
             running,
             stdin,
             measures,
+            refused_before,
             started_ns,
             events,
         } = self;
@@ -122,6 +125,10 @@ impl Pump {
             client_gone: killed || client.gone,
             wall_ms: now_ns.saturating_sub(started_ns) / 1_000_000,
         };
+        let refused = refused_connections(&*sandbox)
+            .await
+            .saturating_sub(refused_before);
+        service.report_refused(&id, refused);
         let recorded = service.record_finish(&finish).await;
         service.table.leave(&id, now_ns);
         let (name, data) = match recorded {
@@ -130,6 +137,14 @@ impl Pump {
         };
         client.tell(name, &data).await;
     }
+}
+
+/// Connections that a sandbox was refused since its start; none if it is gone.
+pub(super) async fn refused_connections(sandbox: &dyn Sandbox) -> u64 {
+    sandbox
+        .stats()
+        .await
+        .map_or(0, |stats| stats.refused_connections)
 }
 
 /// Stays with a program until it has ended and its output is relayed: how it ended, and whether it
@@ -192,6 +207,19 @@ struct Finish<'a> {
 }
 
 impl ExecService {
+    /// Tells WATCH of connections that found no way out of the sandbox.
+    fn report_refused(&self, id: &SandboxId, count: u64) {
+        if count == 0 {
+            return;
+        }
+        let (now, project) = (self.parts.clock.now(), self.policy.project.clone());
+        let target = Target::Sandbox(id.clone());
+        let event = Occurrence::new(now, project, target, "run.sandbox.refused")
+            .with("count", count)
+            .denied(None);
+        self.parts.events.emit(event);
+    }
+
     async fn record_finish(&self, finish: &Finish<'_>) -> Result<(), Explained> {
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);

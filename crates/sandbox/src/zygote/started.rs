@@ -40,7 +40,9 @@ impl Started {
 
     /// Counters since the start.
     pub fn stats(&self) -> SandboxStats {
-        stats(&self.group)
+        let mut stats = stats(&self.group);
+        stats.refused_connections = spawn::pid_of(&self.pidfd).map_or(0, refused_connections);
+        stats
     }
 
     /// The processes with command line and kernel stack; freeze first for a consistent picture.
@@ -86,7 +88,43 @@ pub fn stats(group: &cgroup::Group) -> SandboxStats {
         processes: counters.processes,
         oom_kills: counters.oom_kills,
         fork_denials: counters.fork_denials,
+        refused_connections: 0,
     }
+}
+
+/// What the kernel counted in the sandbox's own network: no route out (`OutNoRoutes` of RFC 4293,
+/// for both protocols) and TCP attempts that failed (`AttemptFails` of RFC 4022), such as a connect
+/// to a port where nothing listens.
+fn refused_connections(init: i32) -> u64 {
+    let read =
+        |name: &str| fs::read_to_string(format!("/proc/{init}/net/{name}")).unwrap_or_default();
+    let (first, second) = (read("snmp"), read("snmp6"));
+    column(&first, "Ip:", "OutNoRoutes")
+        .saturating_add(column(&first, "Tcp:", "AttemptFails"))
+        .saturating_add(row(&second, "Ip6OutNoRoutes"))
+}
+
+/// A value of /proc/net/snmp, where a line of names is followed by a line of values.
+fn column(text: &str, group: &str, name: &str) -> u64 {
+    let mut lines = text.lines().filter(|line| line.starts_with(group));
+    let (Some(names), Some(values)) = (lines.next(), lines.next()) else {
+        return 0;
+    };
+    names
+        .split_whitespace()
+        .zip(values.split_whitespace())
+        .find(|(n, _)| *n == name)
+        .and_then(|(_, value)| value.parse().ok())
+        .unwrap_or(0)
+}
+
+/// A value of /proc/net/snmp6, where each line is a name and its value.
+fn row(text: &str, name: &str) -> u64 {
+    text.lines()
+        .filter_map(|line| line.split_once(char::is_whitespace))
+        .find(|(n, _)| *n == name)
+        .and_then(|(_, value)| value.trim().parse().ok())
+        .unwrap_or(0)
 }
 
 fn describe(pid: i32) -> ProcessEvidence {
@@ -107,5 +145,23 @@ fn describe(pid: i32) -> ProcessEvidence {
         pid: pid.unsigned_abs(),
         command: String::from_utf8_lossy(&command).into_owned(),
         kernel_stack,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{column, row};
+
+    #[test]
+    fn counters_are_found_by_name_not_by_place() {
+        let text = "Ip: Forwarding OutNoRoutes X\nIp: 1 7 9\nTcp: A AttemptFails\nTcp: 0 3\n";
+        assert_eq!(column(text, "Ip:", "OutNoRoutes"), 7);
+        assert_eq!(column(text, "Tcp:", "AttemptFails"), 3);
+        assert_eq!(column(text, "Udp:", "OutNoRoutes"), 0);
+        assert_eq!(column("Ip: OutNoRoutes\n", "Ip:", "OutNoRoutes"), 0);
+        assert_eq!(
+            row("Ip6InReceives  0\nIp6OutNoRoutes   5\n", "Ip6OutNoRoutes"),
+            5
+        );
     }
 }

@@ -267,7 +267,7 @@ fn a_killed_server_costs_no_sandbox_and_the_next_one_adopts_it() {
     with_client(&server, |client| async move {
         // Not adopted yet: sandboxes can be asked by id only after adoption, so a second client of
         // the same channel looks at the door first, through the program inside.
-        let mut adopted = client.adopt_all().await.unwrap();
+        let mut adopted = client.adopt().await.unwrap();
         assert_eq!(adopted.len(), 1);
         let one = adopted.pop().unwrap();
         assert_eq!(one.sandbox.id(), &sandbox_id);
@@ -279,7 +279,7 @@ fn a_killed_server_costs_no_sandbox_and_the_next_one_adopts_it() {
             text, "stepped",
             "the program went on printing while no server read it"
         );
-        assert!(client.adopt_all().await.unwrap().is_empty(), "adopted once");
+        assert!(client.adopt().await.unwrap().is_empty(), "adopted once");
         let (_, door) = one.sandbox.take_doors().pop().unwrap();
         let door = TcpListener::from(door);
         door.set_nonblocking(false).unwrap();

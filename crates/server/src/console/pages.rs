@@ -2,7 +2,8 @@
 
 use super::session::{self, SignedIn};
 use crate::app::App;
-use crate::service::{cases, leaves, status};
+use crate::service::{cases, is_missing, leaves, status};
+use crate::text::neutral;
 use askama::Template;
 use axum::extract::{Extension, Form, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -47,7 +48,7 @@ type Page = Result<Html<String>, Broken>;
 fn show(template: &impl Template) -> Page {
     template
         .render()
-        .map(Html)
+        .map(|page| Html(neutral(&page)))
         .map_err(|e| Broken(e.to_string()))
 }
 
@@ -254,7 +255,7 @@ pub(super) async fn case(
         return Ok(StatusCode::NOT_FOUND.into_response());
     };
     let file = match cases::show(&app, id).await {
-        Err(error) if error.code.ends_with("-not-found") => {
+        Err(error) if is_missing(&error.code) => {
             return Ok(StatusCode::NOT_FOUND.into_response());
         }
         other => other?,
@@ -287,7 +288,12 @@ pub(super) async fn unseen(
     State(app): Shared,
 ) -> Result<axum::Json<Vec<cases::ShownAlert>>, Broken> {
     let alerts = cases::alerts(&app).await?;
-    Ok(axum::Json(alerts.into_iter().filter(|a| !a.seen).collect()))
+    let unseen = alerts.into_iter().filter(|a| !a.seen).map(|mut alert| {
+        alert.what = neutral(&alert.what);
+        alert.mitigation = neutral(&alert.mitigation);
+        alert
+    });
+    Ok(axum::Json(unseen.collect()))
 }
 
 pub(super) async fn mark_seen(

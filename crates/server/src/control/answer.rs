@@ -1,6 +1,8 @@
 //! How the control API answers, errors included.
 
+use crate::service;
 use axum::Json;
+use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use ringfence_core::error::{ErrorCode, Explained};
@@ -22,9 +24,49 @@ impl IntoResponse for Failure {
     }
 }
 
+impl From<BytesRejection> for Failure {
+    fn from(rejection: BytesRejection) -> Self {
+        let code = if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            "run/control-body-too-long"
+        } else {
+            "run/control-body"
+        };
+        refused(code, "the request body was not read", &rejection)
+    }
+}
+
+impl From<QueryRejection> for Failure {
+    fn from(rejection: QueryRejection) -> Self {
+        refused(
+            "run/control-query",
+            "the query was not understood",
+            &rejection,
+        )
+    }
+}
+
+impl From<PathRejection> for Failure {
+    fn from(rejection: PathRejection) -> Self {
+        refused(
+            "run/control-path",
+            "the path was not understood",
+            &rejection,
+        )
+    }
+}
+
+fn refused(code: &'static str, what: &str, why: &dyn std::error::Error) -> Failure {
+    let help = "the shapes are at GET /v1/openapi.json";
+    Failure(Explained::new(ErrorCode(code), what, help).because(why))
+}
+
 fn status(code: &str) -> StatusCode {
-    if code.ends_with("-not-found") {
+    if service::is_missing(code) {
         StatusCode::NOT_FOUND
+    } else if code == "run/route-method" {
+        StatusCode::METHOD_NOT_ALLOWED
+    } else if code == "run/control-body-too-long" {
+        StatusCode::PAYLOAD_TOO_LARGE
     } else if code == "run/internal" || code.starts_with("record/") {
         StatusCode::INTERNAL_SERVER_ERROR
     } else {
@@ -37,6 +79,15 @@ pub(super) async fn unknown() -> Failure {
     Failure(Explained::new(
         ErrorCode("run/route-not-found"),
         "there is no such route",
+        "the list is at GET /v1/openapi.json",
+    ))
+}
+
+/// For a path of the table under a method that is not.
+pub(super) async fn wrong_method() -> Failure {
+    Failure(Explained::new(
+        ErrorCode("run/route-method"),
+        "this route does not take this method",
         "the list is at GET /v1/openapi.json",
     ))
 }

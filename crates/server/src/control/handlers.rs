@@ -5,6 +5,7 @@ use crate::app::{App, broken};
 use crate::service::{cases, keys, leaves, status, waivers};
 use axum::Json;
 use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use ringfence_core::error::{ErrorCode, Explained};
 use ringfence_core::ids::{CaseId, KeyId};
@@ -19,6 +20,10 @@ const ACTOR: &str = "user:operator";
 
 type Shared = State<Arc<App>>;
 type Answer<T> = Result<Json<T>, Failure>;
+/// What was sent, or why it was not read: a refusal answers with an error body like any other.
+type Sent = Result<Bytes, BytesRejection>;
+type Asked<T> = Result<Query<T>, QueryRejection>;
+type Named<T> = Result<Path<T>, PathRejection>;
 
 /// Reads a body strictly: duplicate and unknown keys are refused.
 fn body<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Explained> {
@@ -63,15 +68,14 @@ pub(super) async fn sandboxes(State(app): Shared) -> Answer<Vec<status::ShownSan
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct LogsQuery {
     from: Option<u64>,
     tail: Option<usize>,
 }
 
-pub(super) async fn logs(
-    State(app): Shared,
-    Query(query): Query<LogsQuery>,
-) -> Answer<status::LogPiece> {
+pub(super) async fn logs(State(app): Shared, query: Asked<LogsQuery>) -> Answer<status::LogPiece> {
+    let Query(query) = query?;
     Ok(Json(status::logs(&app, query.from, query.tail).await?))
 }
 
@@ -79,12 +83,12 @@ pub(super) async fn keys(State(app): Shared) -> Answer<Vec<keys::ShownKey>> {
     Ok(Json(keys::list(&app).await?))
 }
 
-pub(super) async fn create_key(State(app): Shared, bytes: Bytes) -> Answer<keys::CreatedKey> {
-    Ok(Json(keys::create(&app, ACTOR, body(&bytes)?).await?))
+pub(super) async fn create_key(State(app): Shared, bytes: Sent) -> Answer<keys::CreatedKey> {
+    Ok(Json(keys::create(&app, ACTOR, body(&bytes?)?).await?))
 }
 
-pub(super) async fn revoke_key(State(app): Shared, Path(key): Path<String>) -> Answer<Value> {
-    let key: KeyId = id(&key, "key")?;
+pub(super) async fn revoke_key(State(app): Shared, key: Named<String>) -> Answer<Value> {
+    let key: KeyId = id(&key?.0, "key")?;
     keys::revoke(&app, ACTOR, key.clone()).await?;
     Ok(Json(json!({"revoked": key})))
 }
@@ -93,8 +97,8 @@ pub(super) async fn cases(State(app): Shared) -> Answer<Vec<cases::ShownCase>> {
     Ok(Json(cases::list(&app).await?))
 }
 
-pub(super) async fn case(State(app): Shared, Path(case): Path<String>) -> Answer<cases::CaseFile> {
-    let case: CaseId = id(&case, "case")?;
+pub(super) async fn case(State(app): Shared, case: Named<String>) -> Answer<cases::CaseFile> {
+    let case: CaseId = id(&case?.0, "case")?;
     Ok(Json(cases::show(&app, case).await?))
 }
 
@@ -102,15 +106,20 @@ pub(super) async fn waivers(State(app): Shared) -> Answer<Vec<waivers::ShownWaiv
     Ok(Json(waivers::list(&app).await?))
 }
 
-pub(super) async fn waive(State(app): Shared, bytes: Bytes) -> Answer<waivers::ShownWaiver> {
-    Ok(Json(waivers::create(&app, ACTOR, body(&bytes)?).await?))
+pub(super) async fn waive(State(app): Shared, bytes: Sent) -> Answer<waivers::ShownWaiver> {
+    Ok(Json(waivers::create(&app, ACTOR, body(&bytes?)?).await?))
 }
 
 pub(super) async fn alerts(State(app): Shared) -> Answer<Vec<cases::ShownAlert>> {
     Ok(Json(cases::alerts(&app).await?))
 }
 
+pub(super) async fn webhook_key(State(app): Shared) -> Answer<Value> {
+    Ok(Json(json!({"key": cases::webhook_key(&app).await?})))
+}
+
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct LeavesQuery {
     from: Option<u64>,
     #[serde(default = "twenty")]
@@ -121,15 +130,13 @@ fn twenty() -> u64 {
     20
 }
 
-pub(super) async fn leaves(
-    State(app): Shared,
-    Query(query): Query<LeavesQuery>,
-) -> Answer<leaves::Page> {
+pub(super) async fn leaves(State(app): Shared, query: Asked<LeavesQuery>) -> Answer<leaves::Page> {
+    let Query(query) = query?;
     Ok(Json(leaves::page(&app, query.from, query.count).await?))
 }
 
-pub(super) async fn proof(State(app): Shared, Path(index): Path<u64>) -> Result<String, Failure> {
-    Ok(leaves::proof(&app, index).await?)
+pub(super) async fn proof(State(app): Shared, index: Named<u64>) -> Result<String, Failure> {
+    Ok(leaves::proof(&app, index?.0).await?)
 }
 
 pub(super) async fn verdict(State(app): Shared) -> Answer<Value> {

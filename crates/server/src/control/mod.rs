@@ -48,6 +48,8 @@ pub enum Operation {
     Waive,
     /// List alerts.
     Alerts,
+    /// The key that signs webhooks.
+    WebhookKey,
     /// A page of the log.
     Leaves,
     /// An inclusion proof.
@@ -167,6 +169,12 @@ pub const ROUTES: &[Route] = &[
         Operation::Alerts,
         "Alerts, the newest first",
     ),
+    row(
+        "GET",
+        "/v1/alerts/key",
+        Operation::WebhookKey,
+        "The key that signs what webhooks receive, in hex",
+    ),
     row("GET", "/v1/leaves", Operation::Leaves, "A page of the log"),
     row(
         "GET",
@@ -202,6 +210,7 @@ pub fn router(app: Arc<App>) -> Router {
             router.route(r.path, handler(r.operation))
         })
         .fallback(answer::unknown)
+        .method_not_allowed_fallback(answer::wrong_method)
         .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(app)
 }
@@ -221,6 +230,7 @@ fn handler(operation: Operation) -> MethodRouter<Arc<App>> {
         Operation::Waivers => get(handlers::waivers),
         Operation::Waive => post(handlers::waive),
         Operation::Alerts => get(handlers::alerts),
+        Operation::WebhookKey => get(handlers::webhook_key),
         Operation::Leaves => get(handlers::leaves),
         Operation::Proof => get(handlers::proof),
         Operation::Verdict => get(handlers::verdict),

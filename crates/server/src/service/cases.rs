@@ -147,3 +147,12 @@ pub async fn mark_seen(app: &App, id: String) -> Result<(), Explained> {
     let project = app.project.clone();
     respond(app, move |r| r.mark_alert_seen(&project, OPERATOR, &id)).await
 }
+
+/// The key that signs what webhooks receive, in hex, for whoever checks the signatures.
+pub async fn webhook_key(app: &App) -> Result<String, Explained> {
+    let octets = app
+        .sealed()
+        .octets(ringfence_record::Purpose::WebhookKey)
+        .await?;
+    Ok(ringfence_core::digest::hex(octets.danger_expose()))
+}

@@ -69,6 +69,13 @@ pub async fn create(app: &App, actor: &str, new: NewKey) -> Result<CreatedKey, E
             "say it in fewer words",
         ));
     }
+    if new.expires_in_ms.is_some_and(|ms| ms <= 0) || new.requests_per_minute == Some(0) {
+        return Err(Explained::new(
+            ErrorCode("run/key-terms"),
+            "a key that has ended already or may ask nothing opens nothing",
+            "give it at least one millisecond and one request a minute, or leave them out",
+        ));
+    }
     let now = app.now();
     let limits = &app.config.gateway.limits;
     let terms = KeyTerms {

@@ -3,6 +3,7 @@
 use crate::app::App;
 use ringfence_core::error::Explained;
 use ringfence_core::leaf::Leaf;
+use ringfence_record::RecordError;
 use ringfence_record::log::LogState;
 use serde::{Deserialize, Serialize};
 
@@ -31,18 +32,22 @@ pub struct Page {
     pub leaves: Vec<IndexedLeaf>,
 }
 
+/// What the recorder answered in words keeps its words, and its code.
+fn told(error: RecordError) -> Explained {
+    match error {
+        RecordError::Remote(explained) => explained,
+        other => Explained::of(&other),
+    }
+}
+
 /// Size and root of the log.
 pub async fn state(app: &App) -> Result<LogState, Explained> {
-    app.recorder.state().await.map_err(|e| Explained::of(&e))
+    app.recorder.state().await.map_err(told)
 }
 
 /// An inclusion proof in the form that `ringfence log verify` reads.
 pub async fn proof(app: &App, index: u64) -> Result<String, Explained> {
-    let proof = app
-        .recorder
-        .prove(index)
-        .await
-        .map_err(|e| Explained::of(&e))?;
+    let proof = app.recorder.prove(index).await.map_err(told)?;
     Ok(proof.to_string())
 }
 
@@ -52,11 +57,7 @@ pub async fn page(app: &App, from: Option<u64>, count: u64) -> Result<Page, Expl
     let count = count.min(LEAVES_PAGE_MAX);
     let from = from.unwrap_or_else(|| state.size.saturating_sub(count));
     let wanted = u32::try_from(count).unwrap_or(u32::MAX);
-    let entries = app
-        .recorder
-        .read(from, wanted)
-        .await
-        .map_err(|e| Explained::of(&e))?;
+    let entries = app.recorder.read(from, wanted).await.map_err(told)?;
     let leaves = entries
         .into_iter()
         .map(|(index, leaf)| IndexedLeaf { index, leaf })

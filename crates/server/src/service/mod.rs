@@ -8,3 +8,8 @@ pub mod keys;
 pub mod leaves;
 pub mod status;
 pub mod waivers;
+
+/// Whether an error says that what was asked for does not exist.
+pub(crate) fn is_missing(code: &str) -> bool {
+    code.ends_with("-not-found") || matches!(code, "respond/no-case" | "record/no-leaf")
+}

@@ -1,6 +1,5 @@
 //! Everything that faces somebody: gateway, exec service, console, control socket.
 
-use super::ground::sealed_key;
 use super::{Options, Progress};
 use crate::app::{App, broken};
 use crate::hosted::{self, Begin, Services};
@@ -27,8 +26,7 @@ pub(super) async fn gateway(
     say: Progress<'_>,
 ) -> Result<(Arc<Gateway>, Arc<HostedApp>), Explained> {
     let upstreams = upstreams(app, options, say).await?;
-    let key =
-        async |purpose| sealed_key(&app.store, &app.recorder, options, &app.project, purpose).await;
+    let sealed = app.sealed();
     let config = GatewayConfig {
         guard: app.config.guard.clone(),
         limits: app.config.gateway.limits.clone(),
@@ -42,8 +40,8 @@ pub(super) async fn gateway(
         breaker: app.watch.breakers(),
         clock: Arc::clone(&app.clock),
         entropy: Arc::clone(&app.entropy),
-        key_pepper: key(Purpose::GatewayPepper).await?,
-        text_key: key(Purpose::TextDigestKey).await?,
+        key_pepper: sealed.key(Purpose::GatewayPepper).await?,
+        text_key: sealed.key(Purpose::TextDigestKey).await?,
         guard: Arc::new(DetectGuard::new(&config.guard)?),
         upstreams,
         apps: Arc::clone(&hosted_app) as _,
@@ -112,24 +110,31 @@ pub(super) fn exec_service(
     exec_service::router(service)
 }
 
-/// Takes over what the previous server left: the assistant goes on, everything else is closed.
-pub(super) async fn adopt(app: &Arc<App>, left: Vec<Adopted>, services: &Services) {
+/// Whether this holds a hosted assistant, which only a verdict lets in.
+pub(super) fn is_assistant(adopted: &Adopted) -> bool {
+    adopted.sandbox.id().as_str().starts_with(hosted::ID_PREFIX)
+}
+
+/// Closes what the previous server left and nobody needs any more.
+pub(super) async fn discard(left: impl Iterator<Item = Adopted>) {
     for adopted in left {
-        let is_assistant = adopted.sandbox.id().as_str().starts_with(hosted::ID_PREFIX);
-        if is_assistant && app.sandbox().is_none() {
-            hosted::take_over(
-                app,
-                adopted.sandbox,
-                services,
-                Begin::Adopted(adopted.execs),
-            );
-        } else if let Err(error) = adopted.sandbox.close().await {
+        if let Err(error) = adopted.sandbox.close().await {
             tracing::error!(
                 code = error.code,
                 "a sandbox of the previous server was not closed"
             );
         }
     }
+}
+
+/// Takes over what the previous server left: the assistant goes on, everything else is closed.
+pub(super) async fn adopt(app: &Arc<App>, left: Vec<Adopted>, services: &Services) {
+    let (mut assistants, others): (Vec<_>, Vec<_>) = left.into_iter().partition(is_assistant);
+    if !assistants.is_empty() {
+        let first = assistants.remove(0);
+        hosted::take_over(app, first.sandbox, services, Begin::Adopted(first.execs));
+    }
+    discard(assistants.into_iter().chain(others)).await;
 }
 
 /// Opens gateway, console and control socket; returns the authority that clients trust.

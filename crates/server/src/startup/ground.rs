@@ -5,19 +5,18 @@ use crate::app::{App, Facts};
 use crate::config::{self, Config};
 use crate::console::session::Door;
 use crate::output::Output;
+use crate::sealed::Sealed;
 use crate::tasks::TaskGroup;
 use crate::wire::gateway::KeyShelf;
 use crate::wire::record::Sink;
 use ringfence_core::digest::Digest;
 use ringfence_core::error::{ErrorCode, Explained};
-use ringfence_core::ids::ProjectId;
 use ringfence_core::ports::{EventSink, LeafSink};
-use ringfence_core::secret::Secret;
 use ringfence_crypto::hash::sha256;
 use ringfence_crypto::hmac::HmacKey;
 use ringfence_record::{Purpose, RecorderClient};
 use ringfence_respond::{Respond, Webhook};
-use ringfence_store::{Store, StoreOptions, keys, projects, settings};
+use ringfence_store::{Store, StoreOptions, keys, projects};
 use ringfence_watch::{Watch, WatchConfig, WatchParts};
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -80,11 +79,17 @@ pub(super) async fn lay(
     })
     .map_err(|e| Explained::of(&e))?;
     let watch = Arc::new(watch);
-    let pepper = sealed_key(&store, &recorder, options, &project, Purpose::GatewayPepper).await?;
+    let sealed = Sealed {
+        store: &store,
+        recorder: &recorder,
+        entropy: options.entropy.as_ref(),
+        project: &project,
+    };
+    let pepper = sealed.key(Purpose::GatewayPepper).await?;
     let clock = Arc::clone(&options.clock);
     let respond =
         Respond::new(store.clone(), clock, &config.alert).map_err(|e| Explained::of(&e))?;
-    let webhooks = webhooks(&store, &recorder, options, &config).await?;
+    let webhooks = webhooks(&sealed, &config).await?;
     let rows = store
         .read(keys::of_all_projects)
         .map_err(|e: ringfence_store::StoreError| Explained::of(&e))?;
@@ -129,53 +134,15 @@ async fn register(app: &App, options: &Options) -> Result<(), Explained> {
         .await
 }
 
-/// A key that is made once and kept sealed by the recorder: the state database alone opens nothing.
-pub(super) async fn sealed_key(
-    store: &Store,
-    recorder: &RecorderClient,
-    options: &Options,
-    project: &ProjectId,
-    purpose: Purpose,
-) -> Result<HmacKey, Explained> {
-    let name = format!("key.{purpose:?}");
-    let held = store
-        .read(|view| settings::find(view, project, &name))
-        .map_err(|e: ringfence_store::StoreError| Explained::of(&e))?;
-    if let Some(sealed) = held {
-        let bytes = recorder
-            .unseal(purpose, &sealed)
-            .await
-            .map_err(|e| Explained::of(&e))?;
-        return HmacKey::from_bytes(bytes.danger_expose()).map_err(|e| Explained::of(&e));
-    }
-    let mut fresh = [0; HmacKey::BYTES];
-    options.entropy.fill(&mut fresh)?;
-    let fresh = Secret::new(fresh.to_vec());
-    let key = HmacKey::from_bytes(fresh.danger_expose()).map_err(|e| Explained::of(&e))?;
-    let sealed = recorder
-        .seal(purpose, fresh.danger_expose())
-        .await
-        .map_err(|e| Explained::of(&e))?;
-    let project = project.clone();
-    store
-        .write(move |tx| settings::put(tx, &project, &name, &sealed))
-        .map_err(|e: ringfence_store::StoreError| Explained::of(&e))?;
-    Ok(key)
-}
-
 /// The receivers of alerts, with the key that signs what they get.
 async fn webhooks(
-    store: &Store,
-    recorder: &RecorderClient,
-    options: &Options,
+    sealed: &Sealed<'_>,
     config: &Config,
 ) -> Result<Vec<(Webhook, HmacKey)>, Explained> {
-    let project = &config.project.name;
     let mut found = Vec::new();
     for webhook in &config.alert.webhooks {
         crate::wire::respond::parts(&webhook.url)?;
-        let key = sealed_key(store, recorder, options, project, Purpose::WebhookKey).await?;
-        found.push((webhook.clone(), key));
+        found.push((webhook.clone(), sealed.key(Purpose::WebhookKey).await?));
     }
     Ok(found)
 }

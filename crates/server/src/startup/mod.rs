@@ -81,6 +81,22 @@ pub async fn start(
     say: Progress<'_>,
 ) -> Result<Started, Explained> {
     let app = prepare(&options).await?;
+    let started = Box::pin(begin(&app, &options, isolation, say)).await;
+    if started.is_err() {
+        // A failed start leaves no sandbox, no listener and no open leaf behind.
+        if let Err(error) = stop(&app).await {
+            tracing::error!(code = error.code, "a failed start was not cleared away");
+        }
+    }
+    started
+}
+
+async fn begin(
+    app: &Arc<App>,
+    options: &Options,
+    isolation: Arc<dyn Isolation>,
+    say: Progress<'_>,
+) -> Result<Started, Explained> {
     app.record(app.leaf(
         "service",
         LeafAction::ConfigApply,
@@ -92,8 +108,12 @@ pub async fn start(
         app.record(leaf).await?;
     }
     let folder = options.host_root.join(&app.config.project.directory);
-    let adopted = isolation.adopt().await?;
-    let came_back = !adopted.is_empty();
+    let mut adopted = isolation.adopt().await?;
+    // What was left of a scan or an execution is no verdict: only an assistant was let in.
+    let came_back = adopted.iter().any(front::is_assistant);
+    if !came_back {
+        front::discard(adopted.drain(..)).await;
+    }
     let mut report = None;
     if came_back {
         app.record(app.leaf("service", LeafAction::ServiceRecover, "server"))
@@ -101,29 +121,29 @@ pub async fn start(
         say("took over the sandboxes of the previous server");
     } else {
         say("looking at the project");
-        let fresh = verdict::reach(&app, &options, isolation.as_ref(), &folder).await?;
+        let fresh = verdict::reach(app, options, isolation.as_ref(), &folder).await?;
         let stop = options.check_only || fresh.verdict.decision == Decision::Deny;
         if stop {
-            close(&app).await?;
+            close(app).await?;
             return Ok(Started::Decided(Box::new(fresh)));
         }
         report = Some(fresh);
         app.record(app.leaf("service", LeafAction::ServiceStart, "ringfence"))
             .await?;
     }
-    let (gateway, hosted_app) = front::gateway(&app, &options, say).await?;
-    hosted_app.connect(Arc::downgrade(&app));
-    let exec = front::exec_service(&app, &isolation, options.strictness);
+    let (gateway, hosted_app) = front::gateway(app, options, say).await?;
+    hosted_app.connect(Arc::downgrade(app));
+    let exec = front::exec_service(app, &isolation, options.strictness);
     let services = Services {
         gateway: Arc::clone(&gateway),
         exec,
     };
     if came_back {
-        front::adopt(&app, adopted, &services).await;
+        front::adopt(app, adopted, &services).await;
     } else if app.config.assistant.is_some() {
         say("starting the assistant in its sandbox");
         hosted::start(
-            &app,
+            app,
             isolation.as_ref(),
             &folder,
             options.strictness,
@@ -131,12 +151,12 @@ pub async fn start(
         )
         .await?;
     }
-    let authority_pem = front::listen(&app, &options, gateway).await?;
-    incidents::keep_watch(&app);
+    let authority_pem = front::listen(app, options, gateway).await?;
+    incidents::keep_watch(app);
     let token = app.door.issue(app.entropy.as_ref())?;
     app.learn(|facts| facts.started = Some(app.now()));
     Ok(Started::Running(Box::new(Running {
-        app,
+        app: Arc::clone(app),
         report,
         token,
         authority_pem,

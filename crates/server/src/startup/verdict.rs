@@ -45,7 +45,19 @@ pub(super) async fn reach(
         },
         strictness: options.strictness,
     };
-    let report = admission::scan(isolation, scan).await?;
+    let report = match admission::scan(isolation, scan).await {
+        Ok(report) => report,
+        Err(error) => {
+            // That nobody could look is a decision against the project, and as such in the log.
+            let leaf = app
+                .leaf("service", LeafAction::AdmissionDecide, "unseen")
+                .outcome(Outcome::Failed)
+                .with("decision", Decision::Deny.as_str())
+                .with("error", error.code.clone());
+            app.record(leaf).await?;
+            return Err(error);
+        }
+    };
     let decision = report.verdict.decision;
     let outcome = if decision == Decision::Deny {
         Outcome::Denied

@@ -1,5 +1,6 @@
 //! Where the rooms are joined: each file gives one stage what it asks for through a port.
 
+pub mod control;
 pub mod gateway;
 pub mod record;
 pub mod respond;

@@ -1,4 +1,4 @@
-//! The rules of the breaker, as the operator writes them under `[watch.breaker]`.
+//! The rules of the breaker, as the operator writes them under `[watch]`.
 
 use crate::error::WatchError;
 use serde::{Deserialize, Serialize};
