@@ -83,8 +83,14 @@ pub async fn start(
     let app = prepare(&options).await?;
     let started = Box::pin(begin(&app, &options, isolation, say)).await;
     if started.is_err() {
-        // A failed start leaves no sandbox, no listener and no open leaf behind.
-        if let Err(error) = stop(&app).await {
+        // A failed start leaves neither sandbox nor listener, and a start in the log has its stop.
+        let begun = app.facts().started.is_some();
+        let ended = if begun {
+            stop(&app).await
+        } else {
+            close(&app).await
+        };
+        if let Err(error) = ended {
             tracing::error!(code = error.code, "a failed start was not cleared away");
         }
     }
@@ -131,6 +137,7 @@ async fn begin(
         app.record(app.leaf("service", LeafAction::ServiceStart, "ringfence"))
             .await?;
     }
+    app.learn(|facts| facts.started = Some(app.now()));
     let (gateway, hosted_app) = front::gateway(app, options, say).await?;
     hosted_app.connect(Arc::downgrade(app));
     let exec = front::exec_service(app, &isolation, options.strictness);
@@ -154,7 +161,6 @@ async fn begin(
     let authority_pem = front::listen(app, options, gateway).await?;
     incidents::keep_watch(app);
     let token = app.door.issue(app.entropy.as_ref())?;
-    app.learn(|facts| facts.started = Some(app.now()));
     Ok(Started::Running(Box::new(Running {
         app: Arc::clone(app),
         report,
