@@ -74,9 +74,7 @@ impl GuardConfig {
             if allowed.contains(&action) {
                 return Ok(());
             }
-            Err(refused(&format!(
-                "guard.{field} cannot be {action:?}"
-            )))
+            Err(refused(&format!("guard.{field} cannot be {action:?}")))
         };
         check("shield", self.shield, &[Block, Tag, Pass])?;
         check("shield_tools", self.shield_tools, &[Block, Tag, Pass])?;

@@ -8,7 +8,7 @@ use crate::pipeline::Gateway;
 use ringfence_core::detection::Channel;
 use ringfence_core::digest::hex;
 use ringfence_core::error::Explain;
-use ringfence_core::event::{Occurrence, Target};
+use ringfence_core::event::{EventVerdict, Layer, Occurrence, Target};
 use ringfence_core::ids::{ProjectId, RequestId, RuleId};
 use ringfence_core::leaf::{Leaf, LeafAction, Outcome};
 use ringfence_core::ports::LeafSlot;
@@ -147,6 +147,10 @@ impl Settlement {
         .with("route", facts.route);
         if error.is_denial() {
             event = event.denied(error.rule().cloned());
+        } else {
+            // A failure is no measurement: it must not be the first thing that is dropped.
+            event.layer = Layer::Control;
+            event.verdict = EventVerdict::Alert;
         }
         if let Some(channel) = channel {
             event = event.with(

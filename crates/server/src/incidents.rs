@@ -7,12 +7,13 @@ use crate::wire::respond::Webhooks;
 use ringfence_admit::ScanReport;
 use ringfence_core::error::Explained;
 use ringfence_core::event::Target;
-use ringfence_core::ids::SandboxId;
+use ringfence_core::ids::{RuleId, SandboxId};
 use ringfence_core::leaf::{Leaf, LeafAction};
 use ringfence_core::ports::{
     Breaker as _, BreakerState, Control as _, ControlAction, Intervention,
 };
 use ringfence_core::severity::Severity;
+use ringfence_core::time::Timestamp;
 use ringfence_respond::cases::Incident;
 use ringfence_respond::dispatch::{ATTEMPT_MS_MAX, DispatchParts, Dispatcher};
 use ringfence_respond::{Respond, RespondError};
@@ -20,6 +21,16 @@ use ringfence_watch::Trip;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What the gateway emits when an upstream fails.
+const UPSTREAM_FAILED: &str = "run.upstream.failed";
+/// Failures within [`UPSTREAM_WINDOW_MS`] that make an incident.
+const UPSTREAM_FAILURES: usize = 3;
+/// Milliseconds within which failures are counted.
+const UPSTREAM_WINDOW_MS: i64 = 10_000;
+/// Milliseconds before the same is said again.
+const UPSTREAM_QUIET_MS: i64 = 60_000;
+/// LIMIT: events that are looked back at.
+const RECENT_EVENTS: usize = 200;
 /// Milliseconds between two rounds.
 const ROUND_MS: u64 = 1_000;
 
@@ -120,6 +131,7 @@ pub fn keep_watch(app: &Arc<App>) {
     app.tasks.add(async move {
         let hands = Hands(Arc::clone(&watched));
         let mut frozen = None;
+        let mut upstream_noticed = Timestamp(0);
         loop {
             tokio::select! {
                 () = watched.tasks.stopped() => return,
@@ -131,6 +143,10 @@ pub fn keep_watch(app: &Arc<App>) {
                     what = error.what,
                     "a breaker did not hold"
                 );
+            }
+            match upstream_down(&watched, upstream_noticed).await {
+                Ok(noticed) => upstream_noticed = noticed,
+                Err(error) => tracing::error!(code = error.code, "an incident was not opened"),
             }
             if let Err(error) = round(&watched, &dispatcher).await {
                 tracing::error!(
@@ -173,6 +189,44 @@ async fn hold(app: &App, hands: &Hands, frozen: &mut Option<SandboxId>) -> Resul
     Ok(())
 }
 
+/// An upstream that keeps failing is nobody's key's fault, so no breaker trips; it is an incident.
+/// Returns when it was last noticed.
+async fn upstream_down(app: &App, noticed: Timestamp) -> Result<Timestamp, Explained> {
+    let now = app.now();
+    let since = now.plus_ms(-UPSTREAM_WINDOW_MS);
+    let recent = app.watch.recent(&app.project, RECENT_EVENTS);
+    let failures = recent
+        .iter()
+        .filter(|e| e.kind == UPSTREAM_FAILED && e.time > since)
+        .count();
+    if failures < UPSTREAM_FAILURES || now.since_ms(noticed) < UPSTREAM_QUIET_MS {
+        return Ok(noticed);
+    }
+    let incident = upstream_incident(failures, &app.facts().upstream);
+    let (project, owner) = (app.project.clone(), app.config.project.owner.clone());
+    let opened = respond(app, move |r| {
+        r.cases().open_from_incident(&project, &owner, incident)
+    })
+    .await?;
+    record_all(app, opened.leaves).await?;
+    Ok(now)
+}
+
+fn upstream_incident(failures: usize, upstream: &str) -> Incident {
+    Incident {
+        rule: RuleId::of("watch/upstream-down"),
+        target: "upstream".to_owned(),
+        title: "the upstream does not answer".to_owned(),
+        severity: Severity::High,
+        evidence: format!(
+            "{failures} requests to {upstream} failed within {} s",
+            UPSTREAM_WINDOW_MS / 1000
+        ),
+        mitigation: "clients get 502 with the reason; nothing is let through unfiltered".to_owned(),
+        fix: "start the engine again, or name another under [[model]] upstream".to_owned(),
+    }
+}
+
 async fn round(app: &App, dispatcher: &Dispatcher) -> Result<(), Explained> {
     collect(app).await?;
     let project = app.project.clone();
@@ -190,8 +244,6 @@ async fn round(app: &App, dispatcher: &Dispatcher) -> Result<(), Explained> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ringfence_core::ids::RuleId;
-    use ringfence_core::time::Timestamp;
 
     fn trip(to: BreakerState) -> Trip {
         Trip {
