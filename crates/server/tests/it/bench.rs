@@ -22,6 +22,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tower_service::Service as _;
 
@@ -64,7 +65,7 @@ pub(crate) struct Bench {
     pub(crate) fence: Arc<Fence>,
     pub(crate) clock: Arc<HandClock>,
     pub(crate) entropy: Arc<Witnessed>,
-    pub(crate) terminal: Arc<Mutex<Vec<String>>>,
+    pub(crate) terminal: watch::Sender<Vec<String>>,
     /// What was said while starting.
     pub(crate) said: Mutex<Vec<String>>,
     pub(crate) gateway: SocketAddr,
@@ -83,7 +84,7 @@ impl Bench {
             fence: Fence::new(),
             clock: Arc::new(HandClock(AtomicI64::new(START.0))),
             entropy: Arc::default(),
-            terminal: Arc::default(),
+            terminal: watch::Sender::new(Vec::new()),
             said: Mutex::default(),
             gateway: address(18_443),
             console: address(18_444),
@@ -143,7 +144,7 @@ impl Bench {
 
     pub(crate) fn options(&self) -> Options {
         let root = self.dir.path().join("project");
-        let lines = Arc::clone(&self.terminal);
+        let lines = self.terminal.clone();
         Options {
             folder: self.dir.path().join("server"),
             recorder: self.socket(),
@@ -155,7 +156,7 @@ impl Bench {
             check_only: false,
             selftest: false,
             terminal: Arc::new(move |more: &[String]| {
-                lines.lock().unwrap().extend_from_slice(more);
+                lines.send_modify(|lines| lines.extend_from_slice(more));
             }),
             clock: Arc::clone(&self.clock) as _,
             entropy: Arc::clone(&self.entropy) as _,

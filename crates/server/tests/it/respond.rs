@@ -2,13 +2,18 @@
 
 use crate::bench::{Bench, control, in_days};
 use crate::fence::Inspection;
+use ringfence_core::digest::unhex;
 use ringfence_core::leaf::{LeafAction, Outcome};
 use ringfence_core::time::DAY_MS;
+use ringfence_crypto::hmac::HmacKey;
 use ringfence_respond::waivers::{DAYS_MAX, DAYS_NOW_MAX};
 use ringfence_server::app::App;
 use ringfence_server::incidents;
 use ringfence_server::startup::Started;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
 use std::sync::Arc;
 
 const HOSTILE_PICKLE: &[u8] = b"cposix\nsystem\n(S'true'\ntR.";
@@ -223,15 +228,74 @@ async fn a_waiver_lets_a_denied_project_in_until_it_ends() {
 }
 
 #[tokio::test]
-async fn an_alert_reaches_the_terminal_once() {
+async fn an_alert_reaches_the_terminal() {
     let bench = Bench::new();
     let _app = with_a_finding(&bench).await;
-    let told = || bench.terminal.lock().unwrap().len();
-    tokio::time::timeout(std::time::Duration::from_secs(20), async {
-        while told() == 0 {
-            tokio::task::yield_now().await;
+    let mut told = bench.terminal.subscribe();
+    let lines = told.wait_for(|lines| !lines.is_empty()).await.unwrap();
+    assert!(lines.join("\n").contains("model.pkl"), "{lines:?}");
+}
+
+/// One request, read to the end of its body, answered with 200.
+fn receive(listener: &TcpListener) -> (BTreeMap<String, String>, Vec<u8>) {
+    let (stream, _) = listener.accept().unwrap();
+    let mut reader = BufReader::new(stream);
+    let mut headers = BTreeMap::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        if line.trim().is_empty() {
+            break;
         }
-    })
-    .await
-    .expect("nobody was told");
+        if let Some((name, value)) = line.trim().split_once(": ") {
+            headers.insert(name.to_lowercase(), value.to_owned());
+        }
+    }
+    let mut body = vec![0; headers["content-length"].parse().unwrap()];
+    reader.read_exact(&mut body).unwrap();
+    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+    reader.into_inner().write_all(answer).unwrap();
+    (headers, body)
+}
+
+#[tokio::test]
+async fn a_webhook_is_signed_with_the_key_that_the_operator_can_ask_for() {
+    let bench = Bench::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    bench.configure(&format!(
+        "[[alert.webhooks]]\nname = \"ops\"\nurl = \"http://{address}/hook\"\n"
+    ));
+    let app = with_a_finding(&bench).await;
+    let received = tokio::task::spawn_blocking(move || receive(&listener));
+    let (headers, body) = received.await.unwrap();
+    let answer = control(&app, "GET", "/v1/alerts/key", "").await.json();
+    let key = unhex(answer["key"].as_str().unwrap()).unwrap();
+    let key = HmacKey::from_bytes(&key).unwrap();
+    let signature = &headers["x-ringfence-signature"];
+    let (time, mac) = signature.split_once(",v1=").unwrap();
+    let mut signed = format!("{}.", time.strip_prefix("t=").unwrap()).into_bytes();
+    signed.extend_from_slice(&body);
+    let mac = unhex(mac).unwrap();
+    assert!(key.verify(&signed, &mac), "{signature}");
+    signed.push(b' ');
+    assert!(!key.verify(&signed, &mac), "a changed body verifies");
+    assert!(headers.contains_key("idempotency-key"));
+    assert!(String::from_utf8(body).unwrap().contains("model.pkl"));
+}
+
+#[tokio::test]
+async fn a_webhook_that_cannot_be_called_refuses_the_start() {
+    let bench = Bench::new();
+    for url in [
+        "https://example.com/",
+        "file:///etc/passwd",
+        "http://a:b@host/",
+    ] {
+        bench.configure(&format!(
+            "[[alert.webhooks]]\nname = \"ops\"\nurl = \"{url}\"\n"
+        ));
+        let error = bench.refusal().await;
+        assert_eq!(error.code, "respond/webhook-url", "{url}: {error}");
+    }
 }

@@ -39,7 +39,7 @@ async fn said(bench: &Bench, app: &Arc<App>, session: &Session, wrong_key: &str)
         session.post("/logout", "csrf=canary-csrf-55").await.body,
         format!("{:?}", app.watch.recent(&app.project, 1_000)),
         serde_json::to_string(&bench.leaves().await).unwrap(),
-        bench.terminal.lock().unwrap().join("\n"),
+        bench.terminal.borrow().join("\n"),
     ];
     for path in [
         "/v1/status",
