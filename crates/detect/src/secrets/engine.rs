@@ -2,8 +2,9 @@
 //!
 //! The time is linear in the text: a keyword costs at most the longest match of its rule, whatever the text.
 
+use super::ordinary::{is_name_of_no_secret, is_words, stands_in_for_a_host};
 use super::pem;
-use super::rules::{Checksum, SecretRule};
+use super::rules::{Checksum, Context, SecretRule};
 use super::value::{entropy_tenths, has_base62_check, is_stand_in};
 use crate::error::DetectError;
 use crate::lexer::End;
@@ -200,6 +201,15 @@ fn verify(rule: &SecretRule, index: usize, text: &str, at: usize) -> Option<RawH
     }
     let value = text.get(span.clone())?;
     if is_stand_in(value, rule.generic) || entropy_tenths(value) < rule.entropy_tenths_min {
+        return None;
+    }
+    let name = text.get(whole.start..span.start).unwrap_or_default();
+    let ordinary = match rule.context {
+        Some(Context::Assignment) => is_name_of_no_secret(name) || is_words(value, name),
+        Some(Context::Address) => stands_in_for_a_host(text, span.end + 1),
+        None => false,
+    };
+    if ordinary {
         return None;
     }
     let confidence = match rule.checksum {

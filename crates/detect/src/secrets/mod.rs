@@ -7,6 +7,7 @@
 
 mod engine;
 pub mod fixture;
+mod ordinary;
 mod pem;
 mod rules;
 mod value;

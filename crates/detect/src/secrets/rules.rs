@@ -18,6 +18,16 @@ pub(crate) enum Checksum {
     Crc32Base62,
 }
 
+/// Where a value without a form of its own stands, and so what else speaks against it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Context {
+    /// Given to a name.
+    Assignment,
+    /// Between a user and a host.
+    Address,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -59,6 +69,7 @@ struct Entry {
     checksum: Option<Checksum>,
     #[serde(default)]
     generic: bool,
+    context: Option<Context>,
     must_match: Vec<String>,
     must_not_match: Vec<String>,
 }
@@ -76,6 +87,7 @@ pub(crate) struct SecretRule {
     pub(crate) entropy_tenths_min: u32,
     pub(crate) checksum: Option<Checksum>,
     pub(crate) generic: bool,
+    pub(crate) context: Option<Context>,
 }
 
 impl SecretRule {
@@ -149,5 +161,6 @@ fn compile(entry: Entry, defaults: &Defaults) -> Result<SecretRule, DetectError>
         entropy_tenths_min: entry.entropy_tenths_min.unwrap_or(0),
         checksum: entry.checksum,
         generic: entry.generic,
+        context: entry.context,
     })
 }

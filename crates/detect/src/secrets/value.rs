@@ -84,8 +84,23 @@ pub(crate) fn is_stand_in(value: &str, generic: bool) -> bool {
     }
     let kinds = distinct.iter().filter(|seen| **seen).count();
     STAND_INS.iter().any(|word| lower.contains(word))
+        || counts_up(lower.as_bytes())
         || (generic && STAND_INS_OF_GENERIC.iter().any(|word| lower.contains(word)))
         || (value.len() >= 16 && kinds < 6)
+}
+
+/// Characters in a row, each the successor of the one before, that no random key has: for one in
+/// 10^15 keys it would be chance.
+const COUNTED_UP_MIN: usize = 10;
+
+/// Whether a text runs through the alphabet or the digits.
+fn counts_up(text: &[u8]) -> bool {
+    let mut run = 1;
+    text.windows(2).any(|pair| {
+        let next = matches!(pair, [a, b] if a.wrapping_add(1) == *b || (*a == b'9' && *b == b'0'));
+        run = if next { run + 1 } else { 1 };
+        run >= COUNTED_UP_MIN
+    })
 }
 
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -154,6 +169,21 @@ mod tests {
             assert!(is_stand_in(text, false), "{text}");
         }
         assert!(!is_stand_in("k3J9zQ1mW8pL4tY7", false));
+    }
+
+    #[test]
+    fn the_alphabet_is_no_secret_and_a_shorter_run_is_not_the_alphabet() {
+        for text in [
+            "abcdefghij",
+            "x-0123456789",
+            "KEY1234567890",
+            "hijklmnopqrs",
+        ] {
+            assert!(is_stand_in(text, false), "{text}");
+        }
+        for text in ["abcdefghi.k3J9zQ1m", "012345678x9k3J9z"] {
+            assert!(!is_stand_in(text, false), "{text}");
+        }
     }
 
     #[test]
