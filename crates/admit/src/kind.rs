@@ -1,12 +1,15 @@
 //! What a file is, by content first: whether leaving it unread is a gap or only a picture.
 //!
-//! Policy, in one place. Everything in the tree is walked, virtual environments and
-//! `node_modules` included: what lies there can be loaded. Two kinds of data are counted apart and
-//! make no scan incomplete, because nothing runs them: git's object store, whose files are checked
-//! to be zlib streams or packs (history is not scanned), and media with the magic of their format.
-//! Every other file that no inspector understood is a skip.
+//! Everything in the tree is walked, virtual environments and `node_modules` included: what lies
+//! there can be loaded. Two sorts of data are counted apart and make no scan incomplete, because
+//! nothing runs them: git's object store, whose files are checked to be zlib streams or packs
+//! (history is not scanned), and what [`ringfence_inspect::inert`] lists. Every other file that no
+//! inspector understood is a skip with a reason that says what it would take: byte code,
+//! executables, model formats, documents (PDF and office files can steer who reads them),
+//! Brotli copies of web pages.
 
 use ringfence_inspect::FileView;
+use ringfence_inspect::inert::inert;
 
 /// What to say of a file that no inspector understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,22 +20,6 @@ pub enum Unread {
     Skip(&'static str),
 }
 
-const MEDIA: &[(&str, &[u8])] = &[
-    ("png", b"\x89PNG\r\n\x1a\n"),
-    ("jpg", b"\xff\xd8\xff"),
-    ("gif", b"GIF8"),
-    ("ico", b"\0\0\x01\0"),
-    ("woff", b"wOFF"),
-    ("woff2", b"wOF2"),
-    ("ttf", b"\0\x01\0\0"),
-    ("otf", b"OTTO"),
-    ("webp", b"RIFF"),
-    ("wav", b"RIFF"),
-    ("mp3", b"ID3"),
-    ("ogg", b"OggS"),
-    ("flac", b"fLaC"),
-];
-
 const EXECUTABLE: &[&[u8]] = &[
     b"\x7fELF",
     b"MZ",
@@ -41,6 +28,9 @@ const EXECUTABLE: &[&[u8]] = &[
     b"\0asm",
     b"!<arch>",
 ];
+
+/// PDF, and the compound files of older office programs.
+const DOCUMENTS: &[&[u8]] = &[b"%PDF-", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"];
 
 /// Extensions of model formats that have no inspector yet.
 const MODELS: &[&str] = &[
@@ -75,14 +65,10 @@ pub fn unread(file: &FileView<'_>) -> Unread {
     if git_object(file) {
         return Unread::Inert("git-objects");
     }
-    let extension = file.extension();
-    let same = |e: &str| extension == e || (e == "jpg" && extension == "jpeg");
-    if MEDIA
-        .iter()
-        .any(|(e, magic)| same(e) && file.bytes.starts_with(magic))
-    {
-        return Unread::Inert("media");
+    if let Some(kind) = inert(file) {
+        return Unread::Inert(kind);
     }
+    let extension = file.extension();
     if MODELS.contains(&extension.as_str()) {
         return Unread::Skip("model-format-not-understood");
     }
@@ -91,6 +77,13 @@ pub fn unread(file: &FileView<'_>) -> Unread {
     }
     if EXECUTABLE.iter().any(|magic| file.bytes.starts_with(magic)) {
         return Unread::Skip("executable-not-understood");
+    }
+    if extension == "br" {
+        // The format has no magic: the name is all there is.
+        return Unread::Skip("compression-not-understood");
+    }
+    if DOCUMENTS.iter().any(|magic| file.bytes.starts_with(magic)) {
+        return Unread::Skip("document-not-understood");
     }
     Unread::Skip("not-understood")
 }
@@ -156,6 +149,22 @@ mod tests {
             judged("a.bin", b"\x89PNG\r\n\x1a\n"),
             Unread::Skip("not-understood")
         );
+    }
+
+    #[test]
+    fn a_skip_says_what_it_would_take() {
+        for (path, bytes, reason) in [
+            ("a.js.br", &b"\x1b\x03\0"[..], "compression-not-understood"),
+            ("a.pdf", b"%PDF-1.7 \xff", "document-not-understood"),
+            (
+                "a.doc",
+                b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+                "document-not-understood",
+            ),
+            ("a.glb", b"glTF\0", "not-understood"),
+        ] {
+            assert_eq!(judged(path, bytes), Unread::Skip(reason), "{path}");
+        }
     }
 
     #[test]

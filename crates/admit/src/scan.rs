@@ -241,7 +241,12 @@ impl Scan<'_> {
         let inspected = inspect(&view);
         self.part.items += inspected.items;
         self.part.bytes_understood += inspected.bytes_understood;
-        let explained = !inspected.skips.is_empty() || inspected.bytes_understood >= length;
+        let explained = !inspected.skips.is_empty()
+            || !inspected.inert.is_empty()
+            || inspected.bytes_understood >= length;
+        for (kind, bytes) in inspected.inert {
+            self.inert(kind, bytes);
+        }
         self.part.skips.extend(inspected.skips);
         self.findings.extend(inspected.findings);
         if !explained {
@@ -249,14 +254,16 @@ impl Scan<'_> {
         }
     }
 
+    fn inert(&mut self, kind: &str, bytes: u64) {
+        let inert = self.inventory.inert.entry(kind.to_owned()).or_default();
+        inert.files += 1;
+        inert.bytes += bytes;
+    }
+
     /// Octets that nobody understood and nobody spoke of.
     fn gap(&mut self, view: &FileView<'_>, bytes: u64) {
         match unread(view) {
-            Unread::Inert(kind) => {
-                let inert = self.inventory.inert.entry(kind.to_owned()).or_default();
-                inert.files += 1;
-                inert.bytes += bytes;
-            }
+            Unread::Inert(kind) => self.inert(kind, bytes),
             Unread::Skip(reason) => {
                 let (path, reason) = (view.path.to_owned(), reason.to_owned());
                 self.part.skips.push(Skip {

@@ -6,7 +6,7 @@
 
 use crate::file::{FileInspector, FileView, Inspection};
 use crate::rule::{Observation, Rule};
-use crate::source::{Language, Line, at, folded, lines, symbol};
+use crate::source::{Language, Line, at, folded, in_tests, lines, symbol};
 use ringfence_core::severity::{Confidence, Severity};
 
 const REFERENCES: &[&str] = &[
@@ -77,7 +77,7 @@ impl FileInspector for Bind {
         }
         let all = lines(text, language);
         for (index, line) in all.iter().enumerate() {
-            let Some(word) = open_address(line, language) else {
+            let Some((word, idle)) = open_address(line, language) else {
                 continue;
             };
             let container = language == Language::Dockerfile;
@@ -94,19 +94,31 @@ impl FileInspector for Bind {
             );
             let title = format!("{}: {}", rule.title, folded(&word));
             let seen = Observation::new(rule, subject, &word).titled(title);
-            let seen = if in_tests(file.path) {
+            let seen = if idle || in_tests(file.path) {
                 seen.rated(Severity::Low)
             } else {
                 seen
             };
             inspection.observe(seen.sure(Confidence::Medium));
+            if inspection.full() {
+                break;
+            }
         }
         inspection
     }
 }
 
-/// The word that names every interface on a line of code, with what it is given to.
-fn open_address(line: &Line<'_>, language: Language) -> Option<String> {
+/// LIMIT: octets before an address that its meaning is read from. A line of a minified program can
+/// be megabytes long and hold the address thousands of times.
+const BEFORE_BYTES_MAX: usize = 256;
+/// LIMIT: octets after an address that its meaning is read from.
+const AFTER_BYTES_MAX: usize = 64;
+/// Octets before an address in which a word must say that something listens.
+const SPOKEN_BYTES: usize = 64;
+
+/// The word that names every interface on a line of code, with what it is given to, and whether
+/// the port is 0: programs bind that to ask for a free port, and seldom serve on it.
+fn open_address(line: &Line<'_>, language: Language) -> Option<(String, bool)> {
     let code = line.code;
     let start = code.trim_start();
     // A line inside a triple-quoted text is prose in Python; elsewhere it is still a value.
@@ -114,24 +126,46 @@ fn open_address(line: &Line<'_>, language: Language) -> Option<String> {
     if prose || start.starts_with("\"\"\"") || start.starts_with("'''") || printed(start) {
         return None;
     }
-    let squeezed: String = code.chars().filter(|c| !c.is_whitespace()).collect();
-    if language == Language::Python
-        && ["bind((\"\",", "bind(('',", "Server((\"\",", "Server(('',"]
-            .iter()
-            .any(|p| squeezed.contains(p))
-    {
-        return Some(folded("empty host in bind"));
+    if language == Language::Python && code.contains("((") {
+        let squeezed: String = code.chars().filter(|c| !c.is_whitespace()).collect();
+        let empty = ["bind((\"\",", "bind(('',", "Server((\"\",", "Server(('',"];
+        if let Some(end) = empty.iter().find_map(|p| Some(squeezed.find(p)? + p.len())) {
+            let idle = squeezed
+                .get(end..)
+                .is_some_and(|rest| rest.starts_with("0)"));
+            return Some((folded("empty host in bind"), idle));
+        }
     }
     for (at, needle) in occurrences(code) {
-        let (before, after) = (code.get(..at)?, code.get(at + needle.len()..)?);
+        let before = tail(code.get(..at)?, BEFORE_BYTES_MAX);
+        let after = head(code.get(at + needle.len()..)?, AFTER_BYTES_MAX);
         if bounded(before, after, needle, language)
             && !compared(before, after)
-            && meant(code, before, after, needle, language)
+            && meant(before, after, needle, language)
         {
-            return Some(word(before, needle));
+            let rest = after.trim_start_matches(['"', '\'', '`']).trim_start();
+            let port = rest.strip_prefix(',').map(str::trim_start);
+            let idle = port.is_some_and(|p| p.starts_with("0)"));
+            return Some((word(before, needle), idle));
         }
     }
     None
+}
+
+fn tail(text: &str, bytes_max: usize) -> &str {
+    let mut from = text.len().saturating_sub(bytes_max);
+    while !text.is_char_boundary(from) {
+        from += 1;
+    }
+    text.get(from..).unwrap_or_default()
+}
+
+fn head(text: &str, bytes_max: usize) -> &str {
+    let mut to = text.len().min(bytes_max);
+    while !text.is_char_boundary(to) {
+        to -= 1;
+    }
+    text.get(..to).unwrap_or_default()
 }
 
 fn printed(start: &str) -> bool {
@@ -178,33 +212,31 @@ fn bounded(before: &str, after: &str, needle: &str, language: Language) -> bool 
     }
 }
 
-/// Whether an address in program text is one that something listens on, and not a word in a
-/// message or a token of a grammar. Configuration and shell are taken at their word.
-fn meant(code: &str, before: &str, after: &str, needle: &str, language: Language) -> bool {
-    const WORDS: [&str; 6] = ["host", "bind", "listen", "addr", "serve", "interface"];
-    if !matches!(language, Language::Python | Language::Script) {
-        return true;
-    }
-    let lower = code.to_ascii_lowercase();
-    let spoken = WORDS.iter().any(|w| lower.contains(w));
+/// Whether an address is one that something listens on, and not a word in a message, a token of
+/// a grammar or a separator. `0.0.0.0` in configuration and shell is taken at its word; `::` never
+/// is: it is a scope in many languages, so something near must say that it is an address.
+fn meant(before: &str, after: &str, needle: &str, language: Language) -> bool {
+    const WORDS: [&str; 7] = [
+        "host",
+        "bind",
+        "listen",
+        "addr",
+        "serve",
+        "interface",
+        "inet",
+    ];
+    let near = tail(before, SPOKEN_BYTES).to_ascii_lowercase();
+    let spoken = WORDS.iter().any(|w| near.contains(w));
+    let program = matches!(language, Language::Python | Language::Script);
     let opened = before.ends_with(['"', '\'', '`']);
     let closed = after.starts_with(['"', '\'', '`', ':']);
     match needle {
-        "0.0.0.0" => spoken || (opened && closed),
         "INADDR_ANY" => true,
+        "0.0.0.0" if !program => true,
+        "0.0.0.0" => spoken || (opened && closed),
+        "[::]" if !program => true,
         _ => spoken,
     }
-}
-
-/// Whether a path lies in tests: what listens there does so on the machine of a developer.
-fn in_tests(path: &str) -> bool {
-    let mut parts = path.rsplit('/');
-    let name = parts.next().unwrap_or(path);
-    name.starts_with("test_")
-        || name.contains("_test.")
-        || name.contains(".test.")
-        || name.contains(".spec.")
-        || parts.any(|p| matches!(p, "test" | "tests" | "__tests__"))
 }
 
 /// An address that is compared, looked for in a list, or replaced is not one to listen on.
@@ -218,6 +250,9 @@ fn compared(before: &str, after: &str) -> bool {
         "endswith(",
         "endsWith(",
         "includes(",
+        // Types that calculate with addresses.
+        "Address(",
+        "ip_address(",
     ];
     let listed = left.rfind(" in ").is_some_and(|at| {
         let between = left.get(at + 4..).unwrap_or_default().trim_start();
@@ -277,6 +312,10 @@ mod tests {
             ("a.py", "s.bind(('::', 80))"),
             ("a.py", "if __name__ == '__main__': app.run(host='0.0.0.0')"),
             ("a.ts", "server.listen(80, '0.0.0.0')"),
+            ("a.ts", "server.listen({ host: '::', port: 80 })"),
+            ("a.json", "{\"host\": \"::\"}"),
+            ("run.sh", "serve --host :: --port 80"),
+            ("a.yaml", "listen: ::"),
             ("a.toml", "host = \"0.0.0.0\""),
             ("a.yaml", "address: 0.0.0.0:80"),
             ("a.yaml", "address: \"[::]:80\""),
@@ -298,6 +337,13 @@ mod tests {
             ("a.py", "if host in ('0.0.0.0', '::'): warn()"),
             ("a.py", "url.replace('0.0.0.0', 'localhost')"),
             ("a.py", "x = y[::2]"),
+            ("a.yaml", "- License :: OSI Approved"),
+            ("a.yaml", "  Operating System :: OS Independent"),
+            ("run.sh", "echo a :: b"),
+            ("a.json", "{\"match\": \"::\"}"),
+            ("a.js", "{begin:'::',end:n},{a:'host'}"),
+            ("a.js", "if(str===\"::\"){listen()}"),
+            ("a.py", "_unspecified_address = IPv4Address('0.0.0.0')"),
             ("a.py", "x = y[::]"),
             ("a.py", "version = '10.0.0.0'"),
             ("a.py", "version = '0.0.0.0.1'"),
@@ -336,6 +382,49 @@ mod tests {
                 "{path}"
             );
         }
+    }
+
+    #[test]
+    fn a_question_for_a_free_port_is_rated_lower_than_a_service() {
+        for (text, severity) in [
+            ("s.bind((\"\", 0))", Severity::Low),
+            ("s.bind(('0.0.0.0', 0))", Severity::Low),
+            ("s.bind((\"\", 80))", Severity::High),
+            ("s.bind(('0.0.0.0', 8000))", Severity::High),
+        ] {
+            let file = FileView {
+                path: "a.py",
+                bytes: text.as_bytes(),
+            };
+            let seen = Bind.inspect(&file).observations;
+            assert_eq!(seen[0].severity, severity, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_long_line_costs_its_length_and_its_end_is_still_read() {
+        // Every one of these is looked at; none may cost the length of the line.
+        let noise = "a::b(\"::\"),x in y,".repeat(60_000);
+        let text = format!("{noise}server.listen(80,'0.0.0.0')");
+        assert!(text.len() > 1_000_000);
+        assert_eq!(check("a.js", &text).len(), 1);
+    }
+
+    #[test]
+    fn meaning_is_read_up_to_the_limits_around_an_address() {
+        for (gap, found) in [(SPOKEN_BYTES - 5, 1), (SPOKEN_BYTES - 4, 0)] {
+            let text = format!("host{}\"::\"", ",".repeat(gap));
+            assert_eq!(check("a.js", &text).len(), found, "{gap}");
+        }
+        for (gap, found) in [(BEFORE_BYTES_MAX - 6, 0), (BEFORE_BYTES_MAX - 4, 1)] {
+            let text = format!("x in [{}\"0.0.0.0\"]", "1".repeat(gap));
+            assert_eq!(check("a.py", &text).len(), found, "{gap}");
+        }
+        for (gap, found) in [(AFTER_BYTES_MAX - 3, 0), (AFTER_BYTES_MAX - 2, 1)] {
+            let text = format!("\"0.0.0.0\"{}== x", " ".repeat(gap));
+            assert_eq!(check("a.py", &text).len(), found, "{gap}");
+        }
+        assert_eq!((tail("a\u{e9}", 1), head("\u{e9}a", 1)), ("", ""));
     }
 
     #[test]

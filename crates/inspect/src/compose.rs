@@ -103,6 +103,9 @@ impl FileInspector for Compose {
         let all = lines(text, Language::Yaml);
         for (index, line) in all.iter().enumerate() {
             reader.line(&all, index, line);
+            if reader.out.full() {
+                break;
+            }
         }
         reader.out
     }
@@ -193,10 +196,13 @@ impl Reader<'_> {
             "volumes" if value.contains("docker.sock") || value.contains("containerd.sock") => {
                 self.see(&RULE_PRIVILEGED, all, index);
             }
-            "cap_add" if matches!(value, "ALL" | "SYS_ADMIN" | "CAP_SYS_ADMIN") => {
+            "cap_add" if owns_the_host(value) => {
                 self.see(&RULE_PRIVILEGED, all, index);
             }
-            "ports" if value.starts_with(|c: char| c.is_ascii_digit()) && !has_address(value) => {
+            "ports"
+                if value.starts_with(|c: char| c.is_ascii_digit() || c == '$')
+                    && !has_address(value) =>
+            {
                 self.see(&RULE_PORTS, all, index);
             }
             _ => {}
@@ -211,6 +217,10 @@ impl Reader<'_> {
         self.out.observe(Observation::new(rule, subject, &text));
     }
 }
+
+/// LIMIT: lines before and after a port in which its address is looked for. An item has five keys;
+/// one with more lines is reported, because its address was not found.
+const NEIGHBOURS_MAX: usize = 64;
 
 /// Whether a key stands beside a line: same list item, by indentation.
 fn neighbour(all: &[Line<'_>], index: usize, key: &str) -> bool {
@@ -233,13 +243,17 @@ fn neighbour(all: &[Line<'_>], index: usize, key: &str) -> bool {
             .starts_with(key)
     };
     let begins = |l: &Line<'_>| l.code.trim_start().starts_with('-');
-    let before = all.get(..=index).unwrap_or_default();
-    let first = before
+    let from = index.saturating_sub(NEIGHBOURS_MAX);
+    let first = all
+        .get(from..=index)
+        .unwrap_or_default()
         .iter()
         .rposition(|l| begins(l) && width(l) == here)
-        .unwrap_or(index);
-    all.iter()
-        .skip(first)
+        .map_or(index, |n| from + n);
+    all.get(first..)
+        .unwrap_or_default()
+        .iter()
+        .take(NEIGHBOURS_MAX * 2)
         .enumerate()
         .take_while(|(n, l)| *n == 0 || (width(l) == here && !begins(l)))
         .any(|(_, l)| bare(l))
@@ -253,9 +267,31 @@ fn truth(value: &str) -> bool {
     matches!(value.to_ascii_lowercase().as_str(), "true" | "yes" | "on")
 }
 
-/// `IP:HOST:CONTAINER` has an address; `HOST:CONTAINER` and `CONTAINER` have none.
+/// Capabilities with which a program in a container reaches the host (capabilities(7)). Docker
+/// reads them in any case and with or without the prefix.
+fn owns_the_host(value: &str) -> bool {
+    let upper = value.to_ascii_uppercase();
+    let name = upper.strip_prefix("CAP_").unwrap_or(&upper);
+    matches!(
+        name,
+        "ALL" | "BPF" | "DAC_READ_SEARCH" | "SYS_ADMIN" | "SYS_MODULE" | "SYS_PTRACE" | "SYS_RAWIO"
+    )
+}
+
+/// `IP:HOST:CONTAINER` has an address; `HOST:CONTAINER` and `CONTAINER` have none. A variable
+/// counts as one part, whatever its default holds.
 fn has_address(ports: &str) -> bool {
-    ports.split('/').next().unwrap_or(ports).split(':').count() >= 3
+    let mut parts = 1;
+    let mut depth = 0_usize;
+    for c in ports.split('/').next().unwrap_or(ports).chars() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            ':' if depth == 0 => parts += 1,
+            _ => {}
+        }
+    }
+    parts >= 3
 }
 
 #[cfg(test)]
@@ -354,5 +390,55 @@ services:
             check("services:\n  a:\n    <<: *base\n").1,
             ["yaml-not-understood"]
         );
+    }
+
+    #[test]
+    fn capabilities_are_read_as_docker_reads_them() {
+        for name in [
+            "ALL",
+            "all",
+            "sys_admin",
+            "CAP_SYS_MODULE",
+            "cap_sys_ptrace",
+        ] {
+            assert!(owns_the_host(name), "{name}");
+        }
+        for name in ["NET_BIND_SERVICE", "CHOWN", "", "ALLY"] {
+            assert!(!owns_the_host(name), "{name}");
+        }
+        let (found, _) = check("services:\n  a:\n    cap_add:\n      - sys_admin\n");
+        assert_eq!(found, [("admit/compose-privileged", Some(4))]);
+    }
+
+    #[test]
+    fn ports_in_variables_are_ports() {
+        for port in [
+            "${PORT}:80",
+            "${PORT:-8080}:8080",
+            "$PORT:80",
+            "80:${P:-80}",
+        ] {
+            let text = format!("services:\n  a:\n    ports:\n      - \"{port}\"\n");
+            assert_eq!(check(&text).0.len(), 1, "{port}");
+        }
+        for port in ["127.0.0.1:${PORT:-80}:80", "${ADDRESS:-127.0.0.1}:80:80"] {
+            let text = format!("services:\n  a:\n    ports:\n      - \"{port}\"\n");
+            assert_eq!(check(&text).0, [], "{port}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_looked_for_up_to_the_limit_and_no_further() {
+        let text = |lines: usize| {
+            format!(
+                "services:\n  a:\n    ports:\n      - host_ip: 127.0.0.1\n{}        published: 80\n",
+                "        mode: host\n".repeat(lines)
+            )
+        };
+        assert_eq!(check(&text(NEIGHBOURS_MAX - 1)).0, []);
+        assert_eq!(check(&text(NEIGHBOURS_MAX)).0.len(), 1);
+        // An item of many ports is not read from its start for each of them.
+        let long = text(1) + &"        published: 80\n".repeat(20_000);
+        assert_eq!(check(&long).1, ["too-many-findings"]);
     }
 }

@@ -92,7 +92,9 @@ impl FileInspector for Dockerfile {
             }
         }
         let Some(last) = instructions.iter().rposition(|i| i.word == "FROM") else {
-            inspection.skip(file.path, "dockerfile-without-from", 0);
+            if !is_source(&file.extension()) {
+                inspection.skip(file.path, "dockerfile-without-from", 0);
+            }
             return inspection;
         };
         let stage = instructions.get(last..).unwrap_or_default();
@@ -112,6 +114,15 @@ impl FileInspector for Dockerfile {
         }
         inspection
     }
+}
+
+/// `dockerfile.rs` is a program about Dockerfiles; `Dockerfile.py`, with a `FROM`, is one.
+fn is_source(extension: &str) -> bool {
+    const SOURCE: [&str; 19] = [
+        "c", "cc", "cpp", "cs", "go", "h", "html", "java", "js", "json", "lua", "md", "php", "py",
+        "rb", "rs", "rst", "ts", "yaml",
+    ];
+    SOURCE.contains(&extension)
 }
 
 fn see(out: &mut Inspection, file: &FileView<'_>, rule: &'static Rule, i: &Instruction) {
@@ -244,5 +255,21 @@ mod tests {
         for user in ["app", "1000", "rooty", "", "10"] {
             assert!(!is_root(user), "{user}");
         }
+    }
+
+    #[test]
+    fn a_program_about_dockerfiles_is_none_and_a_dockerfile_without_from_is_a_skip() {
+        let looked = |path: &str, text: &str| {
+            let file = FileView {
+                path,
+                bytes: text.as_bytes(),
+            };
+            let seen = Dockerfile.inspect(&file);
+            (seen.observations.len(), seen.skips.len())
+        };
+        assert_eq!(looked("src/dockerfile.rs", "fn main() {}"), (0, 0));
+        assert_eq!(looked("Dockerfile.py", "FROM a\nUSER root\n"), (1, 0));
+        assert_eq!(looked("Dockerfile.gpu", "RUN x\n"), (0, 1));
+        assert_eq!(looked("Dockerfile", "RUN x\n"), (0, 1));
     }
 }

@@ -59,6 +59,8 @@ pub struct Inspection {
     pub skips: Vec<Skip>,
     /// Text found inside the file.
     pub members: Vec<Member>,
+    /// Data that nothing runs, found inside the file: its kind and octets ([`crate::inert`]).
+    pub inert: Vec<(&'static str, u64)>,
     /// Archive members and streams looked at, beside the file itself.
     pub items: u64,
 }
@@ -82,6 +84,12 @@ impl Inspection {
         });
     }
 
+    /// Whether an observation was refused: further looking would change nothing.
+    pub fn full(&self) -> bool {
+        self.observations.len() >= OBSERVATIONS_MAX
+            && self.skips.iter().any(|s| s.reason == "too-many-findings")
+    }
+
     /// Adds an observation, or a skip in place of the first one over the limit.
     pub fn observe(&mut self, observation: Observation) {
         match self.observations.len() {
@@ -101,6 +109,8 @@ pub struct Inspected {
     pub bytes_understood: u64,
     /// What nobody could look at.
     pub skips: Vec<Skip>,
+    /// Data that nothing runs, found inside the file: its kind and octets ([`crate::inert`]).
+    pub inert: Vec<(&'static str, u64)>,
     /// Archive members and streams looked at.
     pub items: u64,
 }

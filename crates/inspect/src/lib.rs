@@ -18,6 +18,7 @@ mod cases;
 pub mod compose;
 pub mod dockerfile;
 pub mod file;
+pub mod inert;
 pub mod list;
 pub mod pickle;
 pub mod rule;

@@ -40,6 +40,7 @@ fn look(file: &FileView<'_>, out: &mut Inspected, seen: &mut Vec<Observation>) -
         total.bytes_understood = total.bytes_understood.max(one.bytes_understood);
         total.members.extend(one.members);
         out.skips.extend(one.skips);
+        out.inert.extend(one.inert);
         out.items += one.items;
         seen.extend(one.observations);
     }

@@ -8,9 +8,9 @@
 
 use crate::file::{FileInspector, FileView, Inspection};
 use crate::rule::{Observation, Rule};
-use crate::source::{Language, at, lines, symbol};
+use crate::source::{Language, at, in_documentation, in_tests, lines, symbol};
 use ringfence_core::digest::hex;
-use ringfence_core::severity::Severity;
+use ringfence_core::severity::{Confidence, Severity};
 use ringfence_crypto::hash::sha256;
 use ringfence_detect::secrets::{SecretHit, Secrets};
 use std::sync::OnceLock;
@@ -94,6 +94,9 @@ fn scan(file: &FileView<'_>, text: &str, out: &mut Inspection) {
             .zip(all.as_deref())
             .and_then(|(l, all)| symbol(all, index, l));
         out.observe(observation(file, text, &hit, enclosing));
+        if out.full() {
+            break;
+        }
     }
 }
 
@@ -110,14 +113,65 @@ fn observation(
         hex(digest.get(..DIGEST_BYTES).unwrap_or_default())
     );
     let subject = at(file.path, hit.line, normalised, enclosing);
+    // A key with the form of its provider's is as bad in a test as anywhere; a value that only its
+    // name makes a secret is in tests and documentation mostly made up.
+    let aside = in_tests(file.path) || in_documentation(file.path);
+    let severity = match hit.confidence {
+        Confidence::Low if aside => Severity::Low,
+        _ => hit.severity,
+    };
     let mut seen = Observation::new(&RULE_SECRET, subject, &hit.redacted)
         .titled(format!(
             "{}: {} ({})",
             RULE_SECRET.title, hit.title, hit.provider
         ))
-        .rated(hit.severity)
+        .rated(severity)
         .sure(hit.confidence);
     seen.advice = Some((hit.fix.clone(), hit.mitigation.clone()));
     seen.rule_id = Some(hit.rule.clone());
     seen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::file::OBSERVATIONS_MAX;
+    use ringfence_detect::secrets::fixture::expand;
+
+    fn rated(path: &str, template: &str) -> Vec<Severity> {
+        let text = expand(template);
+        let file = FileView {
+            path,
+            bytes: text.as_bytes(),
+        };
+        let seen = SecretFiles.inspect(&file).observations;
+        seen.into_iter().map(|o| o.severity).collect()
+    }
+
+    #[test]
+    fn only_values_without_a_form_are_rated_lower_in_tests_and_documentation() {
+        let assigned = "password = \"\u{ab}alnum:24\u{bb}\"\n";
+        let formed = "key = \"ghp_\u{ab}alnum:36\u{bb}\"\n";
+        assert_eq!(rated("src/app.py", assigned), [Severity::Medium]);
+        assert_eq!(rated("tests/app.py", assigned), [Severity::Low]);
+        assert_eq!(rated("docs/use.md", assigned), [Severity::Low]);
+        assert_eq!(rated("tests/app.py", formed), rated("src/app.py", formed));
+    }
+
+    #[test]
+    fn a_file_full_of_keys_is_not_looked_at_for_ever() {
+        // Each key asks for the name that encloses it, thousands of lines above.
+        let head = "class A:\n".to_owned() + &"    x = 1\n".repeat(500);
+        let line = expand("    password = \"\u{ab}alnum:24\u{bb}\"\n");
+        for (count, skips) in [(OBSERVATIONS_MAX, 0), (OBSERVATIONS_MAX + 1, 1), (4_000, 1)] {
+            let text = head.clone() + &line.repeat(count);
+            let file = FileView {
+                path: "app.py",
+                bytes: text.as_bytes(),
+            };
+            let seen = SecretFiles.inspect(&file);
+            assert_eq!(seen.observations.len(), OBSERVATIONS_MAX);
+            assert_eq!(seen.skips.len(), skips, "{count}");
+        }
+    }
 }

@@ -205,6 +205,26 @@ fn named(code: &str, language: Language) -> Option<String> {
     }
 }
 
+/// Whether a path lies in tests: what is there runs on the machine of a developer.
+pub(crate) fn in_tests(path: &str) -> bool {
+    let mut parts = path.rsplit(['/', '!']);
+    let name = parts.next().unwrap_or(path);
+    name.starts_with("test_")
+        || name.starts_with("conftest.")
+        || name.contains("_test.")
+        || name.contains(".test.")
+        || name.contains(".spec.")
+        || parts.any(|p| matches!(p, "test" | "tests" | "__tests__" | "fixtures" | "testdata"))
+}
+
+/// Whether a path lies in documentation.
+pub(crate) fn in_documentation(path: &str) -> bool {
+    let mut parts = path.rsplit(['/', '!']);
+    let name = parts.next().unwrap_or(path).to_ascii_lowercase();
+    let prose = [".md", ".mdx", ".rst", ".adoc"];
+    prose.iter().any(|e| name.ends_with(e)) || parts.any(|p| matches!(p, "doc" | "docs"))
+}
+
 /// White space folded to single blanks, for fingerprints that survive reformatting.
 pub(crate) fn folded(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
@@ -254,6 +274,34 @@ mod tests {
             script.iter().map(|l| l.quoted).collect::<Vec<_>>(),
             [false, true, true, false]
         );
+    }
+
+    #[test]
+    fn the_enclosing_name_is_looked_for_up_to_the_limit() {
+        for (between, found) in [(SYMBOL_LINES_MAX - 1, Some("f")), (SYMBOL_LINES_MAX, None)] {
+            let text = format!("def f():\n{}    end", "    x\n".repeat(between));
+            let all = lines(&text, Language::Python);
+            let name = symbol(&all, between + 1, Language::Python);
+            assert_eq!(name.as_deref(), found);
+        }
+    }
+
+    #[test]
+    fn tests_and_documentation_are_known_by_their_path() {
+        for path in [
+            "a/tests/x.py",
+            "test_a.py",
+            "a.spec.ts",
+            "w.whl!a/test/x.py",
+            "conftest.py",
+        ] {
+            assert!(in_tests(path), "{path}");
+        }
+        for path in ["src/latest.py", "contest/a.py", "attest.py"] {
+            assert!(!in_tests(path), "{path}");
+        }
+        assert!(in_documentation("docs/a.py") && in_documentation("a/README.md"));
+        assert!(!in_documentation("src/docs.py") && !in_documentation("a.py"));
     }
 
     #[test]

@@ -9,6 +9,9 @@ use std::io::Read;
 
 /// LIMIT: members of one archive.
 pub const MEMBERS_MAX: usize = 65_536;
+/// LIMIT: octets of a member's name that are kept. Every entry of a directory may point at the same
+/// local header with a name of 64 KiB: kept whole, three megabytes would become four gigabytes.
+pub const NAME_BYTES_MAX: usize = 1_024;
 /// LIMIT: octets one member may inflate to.
 pub const MEMBER_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// LIMIT: inflated octets per compressed octet, once [`RATIO_FLOOR_BYTES`] are out. Honest tensors
@@ -42,6 +45,7 @@ pub(super) struct Directory {
     /// Why some entries could not be read.
     pub(super) damaged: bool,
     pub(super) too_many: bool,
+    members_max: usize,
     /// Ranges that belong to no member and no directory.
     pub(super) gaps: Vec<std::ops::Range<usize>>,
 }
@@ -72,9 +76,14 @@ fn short(bytes: &[u8], at: usize) -> Option<usize> {
     number(bytes, at, 2).and_then(|n| usize::try_from(n).ok())
 }
 
-fn text(bytes: &[u8], at: usize, length: usize) -> Option<String> {
-    let name = bytes.get(at..at.checked_add(length)?)?;
-    Some(String::from_utf8_lossy(name).into_owned())
+fn field(bytes: &[u8], at: usize, length: usize) -> Option<&[u8]> {
+    bytes.get(at..at.checked_add(length)?)
+}
+
+/// A name as text, up to the limit. The end is kept: it says what the member claims to be.
+fn shown(name: &[u8]) -> String {
+    let from = name.len().saturating_sub(NAME_BYTES_MAX);
+    String::from_utf8_lossy(name.get(from..).unwrap_or_default()).into_owned()
 }
 
 /// Where the end record of an archive stands, if the octets hold one.
@@ -89,7 +98,14 @@ pub(super) fn end_record(bytes: &[u8]) -> Option<usize> {
 
 /// Reads the directory; local headers that no directory names are entries too.
 pub(super) fn read(bytes: &[u8]) -> Directory {
-    let mut directory = Directory::default();
+    read_up_to(bytes, MEMBERS_MAX)
+}
+
+fn read_up_to(bytes: &[u8], members_max: usize) -> Directory {
+    let mut directory = Directory {
+        members_max,
+        ..Directory::default()
+    };
     let mut covered: Vec<std::ops::Range<usize>> = Vec::new();
     match end_record(bytes) {
         Some(end) => central(bytes, end, &mut directory, &mut covered),
@@ -143,7 +159,7 @@ fn central(bytes: &[u8], end: usize, directory: &mut Directory, covered: &mut Co
     covered.push(start..stop);
     let mut at = start;
     while at < stop {
-        if directory.entries.len() >= MEMBERS_MAX {
+        if directory.entries.len() >= directory.members_max {
             directory.too_many = true;
             return;
         }
@@ -151,7 +167,7 @@ fn central(bytes: &[u8], end: usize, directory: &mut Directory, covered: &mut Co
             directory.damaged = true;
             return;
         };
-        match local(bytes, &mut entry) {
+        match local(bytes, at, &mut entry) {
             Some(range) => covered.push(range),
             None => directory.damaged = true,
         }
@@ -186,7 +202,7 @@ fn central_entry(bytes: &[u8], at: usize, shift: usize) -> Option<(Entry, usize)
     let header_at = usize::try_from(header).ok()?.checked_add(shift)?;
     let packed = usize::try_from(packed).ok()?;
     let entry = Entry {
-        name: text(bytes, at + 46, name)?,
+        name: shown(field(bytes, at + 46, name)?),
         local_name: None,
         method: u16::try_from(number(bytes, at + 10, 2)?).ok()?,
         crc: u32::try_from(number(bytes, at + 16, 4)?).ok()?,
@@ -217,22 +233,24 @@ fn zip64(bytes: &[u8], at: usize, length: usize) -> Option<Vec<u64>> {
     None
 }
 
-/// Compares an entry with its local header and finds its octets; returns all that it covers.
-fn local(bytes: &[u8], entry: &mut Entry) -> Option<std::ops::Range<usize>> {
+/// Compares the entry whose record stands at `record` with its local header and finds its octets;
+/// returns all that it covers.
+fn local(bytes: &[u8], record: usize, entry: &mut Entry) -> Option<std::ops::Range<usize>> {
     let at = entry.header_at;
     if bytes.get(at..at.checked_add(4)?)? != b"PK\x03\x04" {
         return None;
     }
     let (name, extra) = (short(bytes, at + 26)?, short(bytes, at + 28)?);
-    let local_name = text(bytes, at + 30, name)?;
+    let local_name = field(bytes, at + 30, name)?;
+    let central_name = field(bytes, record + 46, short(bytes, record + 28)?)?;
     let flags = number(bytes, at + 6, 2)?;
     let method = number(bytes, at + 8, 2)?;
     let start = at + 30 + name + extra;
     let stop = start.checked_add(entry.data.end)?;
     entry.mismatch = method != u64::from(entry.method) || (flags & 1 == 1) != entry.encrypted;
     entry.encrypted |= flags & 1 == 1;
-    if local_name != entry.name {
-        entry.local_name = Some(local_name);
+    if local_name != central_name {
+        entry.local_name = Some(shown(local_name));
     }
     let descriptor = flags & 8 == 8;
     let sizes = (number(bytes, at + 18, 4)?, number(bytes, at + 22, 4)?);
@@ -272,7 +290,7 @@ fn orphans(bytes: &[u8], gap: std::ops::Range<usize>, directory: &mut Directory)
         .map(|n| n + at)
     {
         at = found + 4;
-        if directory.entries.len() >= MEMBERS_MAX {
+        if directory.entries.len() >= directory.members_max {
             directory.too_many = true;
             return;
         }
@@ -301,7 +319,7 @@ fn orphan(bytes: &[u8], at: usize, gap_end: usize) -> Option<Entry> {
         n => start.checked_add(n)?.min(gap_end),
     };
     (start <= stop).then_some(Entry {
-        name: text(bytes, at + 30, name)?,
+        name: shown(field(bytes, at + 30, name)?),
         local_name: None,
         method: u16::try_from(number(bytes, at + 8, 2)?).ok()?,
         crc: u32::try_from(number(bytes, at + 14, 4)?).ok()?,
@@ -318,7 +336,10 @@ pub(super) fn content(bytes: &[u8], entry: &Entry, left: u64) -> Content {
     let packed = bytes.get(entry.data.clone()).unwrap_or_default();
     let limit = left.min(MEMBER_BYTES_MAX);
     let mut content = match entry.method {
-        0 => {
+        8 => inflate(DeflateDecoder::new(packed), packed.len() as u64, limit),
+        // Stored, or packed in a way that is not known: as it stands, but never over the limit,
+        // because any number of entries may name the same octets.
+        method => {
             let keep = usize::try_from(limit)
                 .unwrap_or(usize::MAX)
                 .min(packed.len());
@@ -326,16 +347,9 @@ pub(super) fn content(bytes: &[u8], entry: &Entry, left: u64) -> Content {
                 bytes: packed.get(..keep).unwrap_or_default().to_vec(),
                 corrupt: false,
                 cut: keep < packed.len(),
-                unsupported: false,
+                unsupported: method != 0,
             }
         }
-        8 => inflate(DeflateDecoder::new(packed), packed.len() as u64, limit),
-        _ => Content {
-            bytes: packed.to_vec(),
-            corrupt: false,
-            cut: false,
-            unsupported: true,
-        },
     };
     if !content.cut && !content.unsupported {
         let mut crc = flate2::Crc::new();
@@ -381,6 +395,103 @@ mod tests {
         let data = vec![0_u8; floor + 1];
         assert!(inflate(data.as_slice(), 1, u64::MAX).cut);
         assert!(!inflate(&data[..floor], 1, u64::MAX).cut);
+    }
+
+    /// A directory of `count` entries that all name one local header, whose name is `name`, and
+    /// whose octets are `data`, packed by `method`.
+    fn overlapping(count: usize, name: &[u8], data: &[u8], method: u16) -> Vec<u8> {
+        let word = |n: usize| u32::try_from(n).expect("small").to_le_bytes();
+        let half = |n: usize| u16::try_from(n).expect("small").to_le_bytes();
+        let local = [
+            b"PK\x03\x04\x14\0\0\0",
+            &method.to_le_bytes()[..],
+            &[0; 8],
+            &word(data.len()),
+            &word(data.len()),
+            &half(name.len()),
+            &half(0),
+            name,
+            data,
+        ]
+        .concat();
+        let record = [
+            b"PK\x01\x02\x14\0\x14\0\0\0",
+            &method.to_le_bytes()[..],
+            &[0; 8],
+            &word(data.len()),
+            &word(data.len()),
+            &[0; 18],
+        ]
+        .concat();
+        let directory = record.repeat(count);
+        let end = [
+            b"PK\x05\x06\0\0\0\0",
+            &half(count.min(65_535))[..],
+            &half(count.min(65_535)),
+            &word(directory.len()),
+            &word(local.len()),
+            &half(0),
+        ]
+        .concat();
+        [local, directory, end].concat()
+    }
+
+    #[test]
+    fn members_are_counted_up_to_the_limit() {
+        let bytes = overlapping(3, b"a", b"x", 0);
+        let at_limit = read_up_to(&bytes, 3);
+        assert!(!at_limit.too_many && !at_limit.damaged && at_limit.entries.len() == 3);
+        let over = read_up_to(&bytes, 2);
+        assert!(over.too_many && over.entries.len() == 2);
+        // Members that no directory names count too.
+        let orphan = b"PK\x03\x04\x14\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\x01\0\0\0\x01\0\0\0ax";
+        let hidden = orphan.repeat(3);
+        assert!(!read_up_to(&hidden, 3).too_many);
+        assert!(read_up_to(&hidden, 2).too_many);
+    }
+
+    #[test]
+    fn a_name_that_every_entry_shares_is_kept_only_up_to_the_limit() {
+        for (length, kept) in [
+            (NAME_BYTES_MAX, NAME_BYTES_MAX),
+            (NAME_BYTES_MAX + 1, NAME_BYTES_MAX),
+            (65_535, NAME_BYTES_MAX),
+        ] {
+            let mut name = vec![b'n'; length];
+            name.truncate(length - 4);
+            name.extend_from_slice(b".pkl");
+            let directory = read(&overlapping(100, &name, b"x", 0));
+            assert_eq!(directory.entries.len(), 100);
+            for entry in &directory.entries {
+                let local = entry.local_name.as_deref().expect("it differs");
+                assert_eq!(local.len(), kept);
+                assert_eq!(local.get(kept - 4..), Some(".pkl"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_member_is_cut_at_the_limit_however_it_is_packed() {
+        for method in [0, 12, 93] {
+            let bytes = overlapping(1, b"a", &[7; 100], method);
+            let directory = read(&bytes);
+            let entry = &directory.entries[0];
+            let whole = content(&bytes, entry, 100);
+            assert!(!whole.cut && whole.bytes.len() == 100, "method {method}");
+            let cut = content(&bytes, entry, 99);
+            assert!(cut.cut && cut.bytes.len() == 99, "method {method}");
+        }
+    }
+
+    #[test]
+    fn one_member_is_held_to_its_own_limit() {
+        let limit = usize::try_from(MEMBER_BYTES_MAX).expect("fits");
+        for (length, cut) in [(limit, false), (limit + 1, true)] {
+            let bytes = overlapping(1, b"a", &vec![0; length], 0);
+            let directory = read(&bytes);
+            let got = content(&bytes, &directory.entries[0], u64::MAX);
+            assert_eq!((got.cut, got.bytes.len()), (cut, limit));
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::{
     nested, rules,
 };
 use crate::file::{FileView, Inspection, Member};
+use crate::inert::inert;
 use crate::rule::{Observation, Rule};
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use ringfence_core::finding::Subject;
@@ -100,10 +101,15 @@ struct Examination {
 
 /// Examines a file.
 pub(super) fn file(file: &FileView<'_>) -> Inspection {
+    within(file, INFLATED_BYTES_MAX)
+}
+
+/// Examines a file whose members may inflate to so many octets together.
+pub(super) fn within(file: &FileView<'_>, inflated_bytes_max: u64) -> Inspection {
     let mut examination = Examination {
         out: Inspection::default(),
         opcodes_left: OPCODES_MAX,
-        inflated_left: INFLATED_BYTES_MAX,
+        inflated_left: inflated_bytes_max,
         text_left: MEMBER_TEXT_BYTES_MAX,
     };
     let place = Place {
@@ -157,7 +163,11 @@ impl Examination {
                 let path_file = name.to_ascii_lowercase().ends_with("pth")
                     && !nested::raw(bytes)
                     && FileView { path: name, bytes }.text().is_some();
-                let sure = says_pickle(name) && !path_file;
+                // `.sav` is also what SPSS and IDL save.
+                let foreign = [&b"$FL2"[..], b"$FL3", b"SR\0"]
+                    .iter()
+                    .any(|magic| bytes.starts_with(magic));
+                let sure = says_pickle(name) && !path_file && !foreign;
                 self.stream(
                     place,
                     bytes,
@@ -174,7 +184,7 @@ impl Examination {
     fn inflated(&mut self, place: &Place<'_>, name: &str, packed: &[u8], inner: &Content) -> u64 {
         self.inflated_left = self.inflated_left.saturating_sub(inner.bytes.len() as u64);
         self.out.items += 1;
-        let before = self.out.skips.len();
+        let (before, inert) = (self.out.skips.len(), self.out.inert.len());
         if inner.cut {
             self.out
                 .skip(&place.shown(), "archive-too-large", packed.len() as u64);
@@ -188,7 +198,7 @@ impl Examination {
         if understood < inner.bytes.len() as u64 && self.out.skips.len() == asked {
             self.hand_on(&within, &inner.bytes);
         }
-        if self.out.skips.len() == before {
+        if self.out.skips.len() == before && self.out.inert.len() == inert {
             packed.len() as u64
         } else {
             0
@@ -200,7 +210,9 @@ impl Examination {
         let path = place.shown();
         let length = bytes.len() as u64;
         let view = FileView { path: &path, bytes };
-        if view.text().is_none() {
+        if let Some(kind) = inert(&view) {
+            self.out.inert.push((kind, length));
+        } else if view.text().is_none() {
             self.out.skip(&path, "member-not-understood", length);
         } else if length > self.text_left {
             self.out.skip(&path, "archive-too-large", length);
@@ -287,7 +299,7 @@ impl Examination {
         self.inflated_left = self
             .inflated_left
             .saturating_sub(content.bytes.len() as u64);
-        let skips = self.out.skips.len();
+        let (skips, inert) = (self.out.skips.len(), self.out.inert.len());
         if content.cut {
             self.out.skip(&within.shown(), "archive-too-large", packed);
         } else if entry.encrypted {
@@ -307,7 +319,7 @@ impl Examination {
         if understood < content.bytes.len() as u64 && !explained {
             self.hand_on(&within, &content.bytes);
         }
-        if self.out.skips.len() > skips {
+        if self.out.skips.len() > skips || self.out.inert.len() > inert {
             packed
         } else {
             0

@@ -485,6 +485,45 @@ fn text_of_members_is_bounded() {
 }
 
 #[test]
+fn what_all_members_inflate_to_is_bounded() {
+    let bytes = archive(&[("a.txt", &[b'a'; 600]), ("b.txt", &[b'b'; 400])]);
+    let file = FileView {
+        path: "t.zip",
+        bytes: &bytes,
+    };
+    let at_limit = super::examine::within(&file, 1_000);
+    assert!(at_limit.skips.is_empty(), "{:?}", at_limit.skips);
+    let over = super::examine::within(&file, 999);
+    assert_eq!(over.skips.len(), 1);
+    assert_eq!(over.skips[0].reason, "archive-too-large");
+    assert!(over.bytes_understood < bytes.len() as u64);
+}
+
+#[test]
+fn pictures_in_archives_are_inert_and_a_pickle_that_calls_itself_one_is_not() {
+    let bytes = archive(&[
+        ("a.png", b"\x89PNG\r\n\x1a\n\xff"),
+        ("zones/Rome", b"TZif2\0\xff"),
+    ]);
+    let seen = look("t.zip", &bytes);
+    assert!(seen.skips.is_empty(), "{:?}", seen.skips);
+    assert_eq!(seen.inert, [("media", 9), ("time-zones", 7)]);
+    assert!(
+        seen.bytes_understood < bytes.len() as u64,
+        "inert is not understood"
+    );
+    hostile("t.zip", &archive(&[("a.png", PROTOCOL_2)]));
+}
+
+#[test]
+fn saves_of_statistics_programs_are_no_damaged_pickles() {
+    for magic in [&b"$FL2@(#)"[..], b"SR\0\x04"] {
+        assert_eq!(check("data.sav", magic), (vec![], vec![]));
+    }
+    assert_eq!(check("data.sav", b"\x80\x04\x95").1, ["pickle-truncated"]);
+}
+
+#[test]
 fn octets_without_line_feeds_are_not_searched_for_ever() {
     // Each `\x80\x02V` starts a probe that searches the rest for a line feed.
     let bytes = [&b"\x80\x02V".repeat(40_000)[..], &vec![b'a'; 200_000]].concat();
