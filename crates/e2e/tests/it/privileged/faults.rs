@@ -146,8 +146,9 @@ pub(super) fn crash_rounds(rounds: usize) {
         let (answered, keys) = (load.answered(), load.keys().len());
         let busy = || (load.answered() > answered && load.keys().len() > keys).then_some(());
         wait::until("a load", 20, busy);
-        times.push_back(Instant::now());
         one_crash(&host, &caller, name);
+        // Noted after the supervisor noted it, so that its window is over when this one is.
+        times.push_back(Instant::now());
         // What was acknowledged before the look must be in it.
         let keys = load.keys();
         seen = compare(&seen, host.leaves(), &keys);
