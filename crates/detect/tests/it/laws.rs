@@ -344,3 +344,32 @@ proptest! {
         check(&text, &(0..text.len()).collect::<Vec<_>>());
     }
 }
+
+#[test]
+fn hits_are_remembered_up_to_the_limit_and_acted_upon_beyond_it() {
+    use ringfence_detect::stream::HITS_KEPT_MAX;
+    for (count, kept) in [
+        (HITS_KEPT_MAX, HITS_KEPT_MAX),
+        (HITS_KEPT_MAX + 1, HITS_KEPT_MAX),
+    ] {
+        let mut filter = Filter::new(PLAN.clone());
+        let mut out = String::new();
+        filter.push(&"a@b.example ".repeat(count), &mut out);
+        filter.finish(&mut out);
+        assert_eq!(filter.hits().len(), kept);
+        assert_eq!(filter.hits_total(), u64::try_from(count).unwrap_or(0));
+        assert_eq!(out, "[REDACTED:email] ".repeat(count));
+    }
+}
+
+#[test]
+fn labels_of_a_mail_host_are_read_up_to_their_limit() {
+    for (length, found) in [(63, 1), (64, 0)] {
+        let text = format!("a@{}.example", "b".repeat(length));
+        let mut hits = Vec::new();
+        for detector in DETECTORS.iter().filter(|d| d.labels() == [Label::Email]) {
+            detector.scan(&text, &mut hits);
+        }
+        assert_eq!(hits.len(), found, "{length}");
+    }
+}

@@ -232,3 +232,43 @@ fn affected(block: RawAffected, unusable: &mut u64) -> Option<Affected> {
         spans,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(id: &str, package: &str, aliases: usize) -> Reading {
+        let aliases: Vec<String> = (0..aliases).map(|n| format!("\"A-{n}\"")).collect();
+        let text = format!(
+            r#"{{"id":"{id}","aliases":[{}],"affected":[{{"package":{{"ecosystem":"npm","name":"{package}"}},"versions":["1.0.0"]}}]}}"#,
+            aliases.join(",")
+        );
+        read(text.as_bytes())
+    }
+
+    #[test]
+    fn ids_names_and_aliases_are_held_to_their_limits() {
+        let name = |length: usize| "n".repeat(length);
+        assert!(matches!(
+            record(&name(NAME_BYTES_MAX), "p", 0),
+            Reading::Live(_)
+        ));
+        assert!(matches!(
+            record(&name(NAME_BYTES_MAX + 1), "p", 0),
+            Reading::Unreadable
+        ));
+        for (length, usable) in [(NAME_BYTES_MAX, 1), (NAME_BYTES_MAX + 1, 0)] {
+            let Reading::Live(live) = record("X-1", &name(length), 0) else {
+                panic!("{length}")
+            };
+            assert_eq!(live.affected.len(), usable);
+            assert_eq!(live.unusable, u64::from(usable == 0));
+        }
+        for count in [ALIASES_MAX, ALIASES_MAX + 1] {
+            let Reading::Live(live) = record("X-1", "p", count) else {
+                panic!("{count}")
+            };
+            assert_eq!(live.aliases.len(), ALIASES_MAX);
+        }
+    }
+}

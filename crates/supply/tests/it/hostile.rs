@@ -220,4 +220,37 @@ proptest! {
         builder.add(&bytes);
         prop_assert_eq!(builder.finish().map(|i| i.header().unreadable).ok(), Some(1));
     }
+
+    #[test]
+    fn random_damage_to_a_valid_lock_file_never_panics_a_parser(
+        acts in prop::collection::vec((any::<usize>(), 0..4_u8, any::<u8>(), 1..40_usize), 1..8)
+    ) {
+        const REQUIREMENTS: &str = "-r base.txt\na==1.0 ; python_version < \"3\" \\\n  --hash=sha256:00\nb[x]>=2\n";
+        const TABLES: &str = "version = 4\n\n[[package]]\nname = \"a\"\nversion = \"1.0.0\"\nsource = \"registry+x\"\n\n[[package]]\nname = \"b\"\nversion = \"2\"\nsource = { virtual = \".\" }\n";
+        const NPM: &str = r#"{"lockfileVersion":2,"packages":{"":{},"node_modules/a":{"version":"1.0.0"}},"dependencies":{"a":{"version":"npm:c@1.0.0","dependencies":{"d":{"version":"2"}}}}}"#;
+        for (kind, whole) in [
+            (LockKind::Requirements, REQUIREMENTS),
+            (LockKind::Cargo, TABLES),
+            (LockKind::Poetry, TABLES),
+            (LockKind::Uv, TABLES),
+            (LockKind::Npm, NPM),
+        ] {
+            prop_assert!(parse_as(kind, "x", whole.as_bytes()).is_ok());
+            let mut bytes = whole.as_bytes().to_vec();
+            for (place, act, byte, length) in &acts {
+                let at = place % (bytes.len() + 1);
+                let end = (at + length).min(bytes.len());
+                match act {
+                    0 => bytes.insert(at, *byte),
+                    1 => drop(bytes.drain(at..end)),
+                    2 => {
+                        let copy = bytes[at..end].to_vec();
+                        bytes.splice(at..at, copy);
+                    }
+                    _ => bytes[at..end].fill(*byte),
+                }
+            }
+            parse_as(kind, "x", &bytes).map(|f| f.components.len()).unwrap_or_default();
+        }
+    }
 }
