@@ -294,6 +294,21 @@ fn a_policy_that_does_not_end_denies_in_time() {
 }
 
 #[test]
+fn policy_files_are_counted_up_to_the_limit() {
+    let text = "package ringfence.gate\nimport rego.v1\ndeny contains \"no\" if not input.coverage.complete\n";
+    let many = |count: usize| GateConfig {
+        extra_rego: (0..count)
+            .map(|n| (format!("{n}.rego"), text.to_owned()))
+            .collect(),
+        ..GateConfig::default()
+    };
+    let refused = Gate::compile(&many(64)).err().map(|e| e.to_string());
+    assert_eq!(refused, None);
+    let refused = Gate::compile(&many(65)).err().unwrap().to_string();
+    assert!(refused.contains("64"), "{refused}");
+}
+
+#[test]
 fn too_many_findings_deny_and_reasons_are_bounded() {
     let gate = Gate::compile(&GateConfig::default()).unwrap();
     let over = gate.evaluate(&input(vec![
