@@ -130,6 +130,12 @@ pub fn keep_watch(app: &Arc<App>) {
     let watched = Arc::clone(app);
     app.tasks.add(async move {
         let hands = Hands(Arc::clone(&watched));
+        // What an earlier server froze goes on; this server's own breaker decides from here.
+        if let Some(sandbox) = watched.sandbox()
+            && let Err(error) = sandbox.freeze(false).await
+        {
+            tracing::error!(code = error.code, "a sandbox may stand still");
+        }
         let mut frozen = None;
         let mut upstream_noticed = Timestamp(0);
         loop {
@@ -170,7 +176,7 @@ async fn hold(app: &App, hands: &Hands, frozen: &mut Option<SandboxId>) -> Resul
     if held == *frozen {
         return Ok(());
     }
-    let (intervention, id) = match (&held, frozen.take()) {
+    let (intervention, id) = match (&held, frozen.clone()) {
         (Some(id), _) => (Intervention::Freeze, id.clone()),
         (None, Some(id)) => (Intervention::Thaw, id),
         (None, None) => return Ok(()),
