@@ -49,6 +49,9 @@ pub(crate) struct Cell {
     listeners: Vec<(Door, TcpListener)>,
     doors: Mutex<Vec<(Door, OwnedFd)>>,
     closed: watch::Sender<bool>,
+    pub(crate) frozen: watch::Sender<bool>,
+    /// How often freezing and thawing fails before it works.
+    pub(crate) stubborn: Mutex<u32>,
     inspection: Arc<Mutex<Inspection>>,
 }
 
@@ -117,6 +120,8 @@ impl Fence {
             spec,
             execs: Mutex::default(),
             closed: watch::Sender::new(false),
+            frozen: watch::Sender::new(false),
+            stubborn: Mutex::new(0),
             inspection: Arc::clone(&self.inspection),
         }
     }
@@ -304,8 +309,16 @@ impl Sandbox for Cell {
     fn signal(&self, _exec_id: u64, _signal: i32) -> BoxFuture<'_, Result<(), Explained>> {
         Box::pin(async { Ok(()) })
     }
-    fn freeze(&self, _frozen: bool) -> BoxFuture<'_, Result<(), Explained>> {
-        Box::pin(async { Ok(()) })
+    fn freeze(&self, frozen: bool) -> BoxFuture<'_, Result<(), Explained>> {
+        Box::pin(async move {
+            let mut left = self.stubborn.lock().unwrap();
+            if *left > 0 {
+                *left -= 1;
+                return Err(gone("the group did not answer"));
+            }
+            self.frozen.send_replace(frozen);
+            Ok(())
+        })
     }
     fn evidence(&self) -> BoxFuture<'_, Result<Vec<ProcessEvidence>, Explained>> {
         Box::pin(async { Ok(Vec::new()) })

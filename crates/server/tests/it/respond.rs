@@ -3,6 +3,7 @@
 use crate::bench::{Bench, control, in_days};
 use crate::fence::Inspection;
 use ringfence_core::digest::unhex;
+use ringfence_core::event::Target;
 use ringfence_core::leaf::{LeafAction, Outcome};
 use ringfence_core::time::DAY_MS;
 use ringfence_crypto::hmac::HmacKey;
@@ -298,4 +299,49 @@ async fn a_webhook_that_cannot_be_called_refuses_the_start() {
         let error = bench.refusal().await;
         assert_eq!(error.code, "respond/webhook-url", "{url}: {error}");
     }
+}
+
+#[tokio::test]
+async fn a_sandbox_stands_still_while_its_breaker_is_frozen_and_goes_on_after_it() {
+    let bench = Bench::new();
+    let app = bench.running().await.app;
+    let cell = bench.fence.open().remove(0);
+    let target = Target::Sandbox(cell.spec.id.clone());
+    app.watch.breakers().freeze(&target);
+    let mut frozen = cell.frozen.subscribe();
+    frozen.wait_for(|f| *f).await.unwrap();
+    // A thaw that fails once is tried again: nothing may stand still for ever.
+    *cell.stubborn.lock().unwrap() = 1;
+    app.watch.breakers().thaw(&target);
+    frozen.wait_for(|f| !*f).await.unwrap();
+    assert_eq!(*cell.stubborn.lock().unwrap(), 0);
+}
+
+#[tokio::test]
+async fn what_an_earlier_server_froze_goes_on_under_the_next() {
+    let bench = Bench::new();
+    let cell = bench.fence.leave_behind("app-left", "bench");
+    cell.frozen.send_replace(true);
+    let _app = bench.running().await.app;
+    cell.frozen.subscribe().wait_for(|f| !*f).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_hosted_app_is_reached_with_a_key_only() {
+    let bench = Bench::new();
+    let app = bench.running().await.app;
+    let made = control(&app, "POST", "/v1/keys", "{\"name\":\"a\"}")
+        .await
+        .json();
+    let key = made["key"].as_str().unwrap();
+    assert_eq!(
+        bench.gateway("", "GET", "/apps/bench/", "").await.status,
+        401
+    );
+    let reached = bench.gateway(key, "GET", "/apps/bench/", "").await;
+    assert_eq!((reached.status, reached.body.as_str()), (200, "hello"));
+    assert_eq!(
+        bench.gateway(key, "GET", "/apps/other/", "").await.status,
+        404
+    );
 }
