@@ -9,6 +9,7 @@ use crate::walk::{HostOpener, Opener, WalkLimits, Walked, WalkedFile, walk};
 use ringfence_core::capability::CapabilityManifest;
 use ringfence_core::digest::Digest;
 use ringfence_core::finding::Finding;
+use ringfence_core::severity::Severity;
 use ringfence_core::time::Timestamp;
 use ringfence_core::verdict::{Coverage, DataAge, Skip, Verdict};
 use ringfence_crypto::hash::sha256;
@@ -18,6 +19,9 @@ use ringfence_supply::advisories::Index;
 use rustix::fs::{CWD, Mode, OFlags};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+
+/// From this score, times ten, on a finding pages somebody now.
+const URGENT_TENTHS: u8 = 90;
 
 /// A waiver as far as a scan needs it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -29,6 +33,9 @@ pub struct ActiveWaiver {
     pub fingerprint: Option<String>,
     /// When it ends; from then on it waives nothing.
     pub until: Timestamp,
+    /// When it ends for what would page somebody now (CVSS 9.0 and above, or critical without a
+    /// score), which may be waived for a shorter time only.
+    pub until_urgent: Timestamp,
 }
 
 impl ActiveWaiver {
@@ -37,7 +44,16 @@ impl ActiveWaiver {
             .fingerprint
             .as_deref()
             .is_none_or(|f| f == finding.fingerprint.as_str());
-        now < self.until && self.rule == finding.rule.as_str() && this
+        let urgent = match &finding.cvss {
+            Some(score) => score.tenths >= URGENT_TENTHS,
+            None => finding.severity == Severity::Critical,
+        };
+        let until = if urgent {
+            self.until.min(self.until_urgent)
+        } else {
+            self.until
+        };
+        now < until && self.rule == finding.rule.as_str() && this
     }
 }
 

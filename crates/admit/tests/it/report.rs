@@ -16,6 +16,7 @@ fn waiver(until: Timestamp, fingerprint: Option<String>) -> ScanOptions {
         rule,
         fingerprint,
         until,
+        until_urgent: until,
     }];
     ScanOptions {
         waivers,
@@ -29,6 +30,29 @@ fn a_report_survives_the_way_to_another_process() {
     let text = serde_json::to_string(&report).expect("JSON");
     let back: ScanReport = serde_json::from_str(&text).expect("a report");
     assert_eq!(back, report);
+}
+
+#[test]
+fn what_would_page_somebody_is_waived_until_its_own_earlier_end() {
+    // A pickle that calls posix.system: critical. Protocol 2, GLOBAL, TUPLE1, REDUCE, STOP.
+    let pickle = b"\x80\x02cposix\nsystem\nX\x02\x00\x00\x00id\x85R.";
+    let tree = Tree::new(&[("model.pkl", pickle)]);
+    let waived = |until_urgent: i64| {
+        let waivers = vec![ActiveWaiver {
+            rule: "admit/pickle-dangerous-global".to_owned(),
+            fingerprint: None,
+            until: NOW.plus_ms(60 * DAY_MS),
+            until_urgent: NOW.plus_ms(until_urgent),
+        }];
+        tree.scan(&ScanOptions {
+            waivers,
+            ..ScanOptions::at(NOW)
+        })
+        .verdict
+        .decision
+    };
+    assert_eq!(waived(1), Decision::Allow);
+    assert_eq!(waived(0), Decision::Deny);
 }
 
 #[test]

@@ -191,72 +191,85 @@ fn distance(a: &str, b: &str) -> usize {
     row.last().copied().unwrap_or(0)
 }
 
+/// A combination that is refused: the key, why, and what to write instead.
+type Refusal = (&'static str, String, &'static str);
+
 /// Refuses combinations that would weaken the fence without anybody saying so.
 pub fn check(file: &str, config: &Config) -> Result<(), ConfigError> {
-    let refuse = |key, reason: String, help: &str| {
-        Err(ConfigError::Refused {
+    let refusal = project(config)
+        .or_else(|| listeners(config))
+        .or_else(|| what_runs(config));
+    match refusal {
+        None => Ok(()),
+        Some((key, reason, help)) => Err(ConfigError::Refused {
             file: file.to_owned(),
             key,
             reason,
             help: help.to_owned(),
-        })
-    };
+        }),
+    }
+}
+
+fn project(config: &Config) -> Option<Refusal> {
     let Project {
         name,
         directory,
         documents,
         ..
     } = &config.project;
+    if *name == ringfence_core::ids::ProjectId::host() {
+        let reason = "`host` names the machine itself".to_owned();
+        return Some(("project.name", reason, "choose another project name"));
+    }
     let leaves = |path: &str| {
         path.starts_with('/') || path.split('/').any(|part| part == "..") || path.is_empty()
     };
-    if let Some(path) = std::iter::once(directory)
+    let outside = std::iter::once(directory)
         .chain(documents)
-        .find(|p| leaves(p))
-    {
-        return refuse(
-            "project.directory",
-            format!("{path:?} leaves the folder of the configuration"),
-            "write a path below this file, without `..`",
-        );
-    }
-    if *name == ringfence_core::ids::ProjectId::host() {
-        return refuse(
-            "project.name",
-            "`host` names the machine itself".to_owned(),
-            "choose another project name",
-        );
-    }
-    if !config.gateway.tls && !config.gateway.listen.ip().is_loopback() {
-        return refuse(
+        .find(|p| leaves(p))?;
+    let reason = format!("{outside:?} leaves the folder of the configuration");
+    Some((
+        "project.directory",
+        reason,
+        "write a path below this file, without `..`",
+    ))
+}
+
+fn listeners(config: &Config) -> Option<Refusal> {
+    let listeners = [
+        ("gateway.listen", config.gateway.listen),
+        ("console.listen", config.console.listen),
+    ];
+    let (key, address) = listeners.into_iter().find(|(_, a)| !a.ip().is_loopback())?;
+    if !config.gateway.tls && key == "gateway.listen" {
+        let reason = format!("plain HTTP on {address} would show keys to the network");
+        return Some((
             "gateway.tls",
-            format!(
-                "plain HTTP on {} would show keys to the network",
-                config.gateway.listen
-            ),
-            "remove `tls = false`, or listen on 127.0.0.1",
-        );
+            reason,
+            "remove `tls = false`, and listen on 127.0.0.1",
+        ));
     }
-    if let Some(assistant) = &config.assistant
-        && assistant.command.first().is_none_or(String::is_empty)
-    {
-        return refuse(
-            "assistant.command",
-            "the command is empty".to_owned(),
-            "for example command = [\"python3\", \"assistant.py\"]",
-        );
+    let reason = format!(
+        "{address} is not on loopback, and the local authority vouches for this machine only"
+    );
+    let help = "listen on 127.0.0.1 and let a TLS proxy of yours face the network";
+    Some((key, reason, help))
+}
+
+fn what_runs(config: &Config) -> Option<Refusal> {
+    let command = config.assistant.as_ref().map(|a| &a.command);
+    if command.is_some_and(|c| c.first().is_none_or(String::is_empty)) {
+        let help = "for example command = [\"python3\", \"assistant.py\"]";
+        return Some(("assistant.command", "the command is empty".to_owned(), help));
     }
-    let bad_model = config.models.iter().find(|m| {
-        !(m.upstream == "auto" || m.upstream == "demo" || m.upstream.starts_with("http://"))
-    });
-    if let Some(model) = bad_model {
-        return refuse(
-            "model.upstream",
-            format!("{:?} is not an upstream", model.upstream),
-            "write \"auto\", \"demo\" or \"http://127.0.0.1:11434\"",
-        );
-    }
-    Ok(())
+    let known = |u: &str| u == "auto" || u == "demo" || u.starts_with("http://");
+    let model = config.models.iter().find(|m| !known(&m.upstream))?;
+    let reason = format!("{:?} is not an upstream", model.upstream);
+    Some((
+        "model.upstream",
+        reason,
+        "write \"auto\", \"demo\" or \"http://127.0.0.1:11434\"",
+    ))
 }
 
 #[cfg(test)]
@@ -304,6 +317,23 @@ mod tests {
         };
         assert!(with("127.0.0.1:1").is_ok());
         assert_eq!(with("0.0.0.0:1").unwrap_err().code().0, "config/refused");
+    }
+
+    #[test]
+    fn nothing_listens_beyond_this_machine() {
+        for table in ["gateway", "console"] {
+            let with =
+                |listen: &str| parse("f", &format!("{SMALL}[{table}]\nlisten = \"{listen}\"\n"));
+            assert!(with("[::1]:1").is_ok());
+            let refused = with("192.0.2.1:1").unwrap_err();
+            assert!(
+                refused
+                    .place()
+                    .unwrap()
+                    .contains(&format!("{table}.listen")),
+                "{refused:?}"
+            );
+        }
     }
 
     #[test]

@@ -72,6 +72,10 @@ pub(super) async fn sign_in(
     Form(form): Form<SignIn>,
 ) -> Result<Response, Broken> {
     let now = app.now();
+    if !app.door.may_try(now) {
+        let refused = "too many wrong tokens; wait a minute";
+        return Ok((StatusCode::TOO_MANY_REQUESTS, refused).into_response());
+    }
     let opened = {
         let app = Arc::clone(&app);
         tokio::task::spawn_blocking(move || {

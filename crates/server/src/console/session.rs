@@ -8,10 +8,11 @@ use ringfence_core::error::Explained;
 use ringfence_core::ids::ProjectId;
 use ringfence_core::ports::Entropy;
 use ringfence_core::secret::Secret;
-use ringfence_core::time::{HOUR_MS, Timestamp};
+use ringfence_core::time::{HOUR_MS, MINUTE_MS, Timestamp};
 use ringfence_crypto::hash::sha256;
 use ringfence_crypto::hmac::HmacKey;
 use ringfence_store::{Store, sessions};
+use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 /// The cookie's name.
@@ -20,10 +21,15 @@ pub const COOKIE: &str = "__Host-ringfence";
 pub const SESSION_MS: i64 = 12 * HOUR_MS;
 const TOKEN_BYTES: usize = 32;
 
+/// LIMIT: wrong tokens within a minute; further attempts are refused unseen and leave no trace in
+/// the log, so that nobody can make it grow.
+pub const WRONG_TOKENS_MAX: usize = 10;
+
 /// Who may sign in, and who has.
 pub struct Door {
     project: ProjectId,
     token_mac: Mutex<Option<[u8; 32]>>,
+    wrong: Mutex<VecDeque<Timestamp>>,
     key: HmacKey,
 }
 
@@ -43,6 +49,7 @@ impl Door {
         Ok(Self {
             project,
             token_mac: Mutex::new(None),
+            wrong: Mutex::default(),
             key,
         })
     }
@@ -56,6 +63,20 @@ impl Door {
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = Some(self.key.sign(token.as_bytes()));
         Ok(Secret::new(token))
+    }
+
+    /// Whether one more attempt may be looked at now.
+    pub fn may_try(&self, now: Timestamp) -> bool {
+        let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+        wrong.retain(|t| now.since_ms(*t) < MINUTE_MS);
+        wrong.len() < WRONG_TOKENS_MAX
+    }
+
+    fn note_wrong(&self, now: Timestamp) {
+        self.wrong
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push_back(now);
     }
 
     /// Spends the token and opens a session; none if the token is not the one that was issued.
@@ -73,6 +94,7 @@ impl Door {
                 .unwrap_or_else(PoisonError::into_inner);
             let right = held.is_some_and(|mac| self.key.verify(token.trim().as_bytes(), &mac));
             if !right {
+                self.note_wrong(now);
                 return Ok(None);
             }
             *held = None;
@@ -179,6 +201,21 @@ mod tests {
         assert!(!sign_in("wrong"));
         assert!(sign_in(token.danger_expose()));
         assert!(!sign_in(token.danger_expose()));
+    }
+
+    #[test]
+    fn wrong_tokens_are_looked_at_up_to_the_limit_and_refused_one_above_for_a_minute() {
+        let (_dir, store, door) = door();
+        for n in 0..WRONG_TOKENS_MAX {
+            assert!(door.may_try(Timestamp(0)), "{n}");
+            assert!(
+                door.sign_in(&store, &SystemEntropy, "no", Timestamp(0))
+                    .unwrap()
+                    .is_none()
+            );
+        }
+        assert!(!door.may_try(Timestamp(MINUTE_MS - 1)));
+        assert!(door.may_try(Timestamp(MINUTE_MS)));
     }
 
     #[test]

@@ -68,7 +68,8 @@ pub async fn create(app: &App, actor: &str, asked: AskedWaiver) -> Result<ShownW
         actor: actor.to_owned(),
     };
     let waived = respond(app, move |r| r.waivers().create(new)).await?;
-    for leaf in waived.leaves {
+    for mut leaf in waived.leaves {
+        leaf.config = Some(app.config_digest);
         app.record(leaf).await?;
     }
     Ok(shown(waived.waiver))

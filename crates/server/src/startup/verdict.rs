@@ -8,7 +8,9 @@ use ringfence_admit::{ActiveWaiver, ScanReport};
 use ringfence_core::error::Explained;
 use ringfence_core::leaf::{LeafAction, Outcome};
 use ringfence_core::ports::Isolation;
+use ringfence_core::time::{DAY_MS, Timestamp};
 use ringfence_core::verdict::Decision;
+use ringfence_respond::waivers::DAYS_NOW_MAX;
 use ringfence_store::{admissions, waivers};
 use std::path::Path;
 use std::sync::Arc;
@@ -21,18 +23,7 @@ pub(super) async fn reach(
     folder: &Path,
 ) -> Result<ScanReport, Explained> {
     let now = app.now();
-    let project = app.project.clone();
-    let active = app
-        .state(move |store| store.read(|view| waivers::in_force(view, &project, now)))
-        .await?;
-    let waivers = active
-        .into_iter()
-        .map(|w| ActiveWaiver {
-            rule: w.rule.to_string(),
-            fingerprint: w.fingerprint,
-            until: w.until,
-        })
-        .collect();
+    let waivers = in_force(app, now).await?;
     let scan = Scan {
         project: &app.project,
         id: hosted::fresh_id(app, "scan-")?,
@@ -89,4 +80,19 @@ pub(super) async fn reach(
         .await?;
     incidents::from_report(app, &report).await?;
     Ok(report)
+}
+
+/// The waivers that a scan must know, with the earlier end for what pages somebody.
+async fn in_force(app: &App, now: Timestamp) -> Result<Vec<ActiveWaiver>, Explained> {
+    let project = app.project.clone();
+    let rows = app
+        .state(move |store| store.read(|view| waivers::in_force(view, &project, now)))
+        .await?;
+    let active = rows.into_iter().map(|w| ActiveWaiver {
+        rule: w.rule.to_string(),
+        fingerprint: w.fingerprint,
+        until: w.until,
+        until_urgent: w.created.plus_ms(DAYS_NOW_MAX * DAY_MS),
+    });
+    Ok(active.collect())
 }
