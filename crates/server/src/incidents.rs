@@ -114,7 +114,8 @@ fn incident(trip: &Trip) -> Option<Incident> {
         evidence: trip.reason.clone(),
         mitigation: format!("requests of {target} are {verb} until it has been quiet"),
         fix: "find out what sent them; end a key with `ringfence key revoke ID`".to_owned(),
-        target,
+        // Being stopped is another incident than being slowed down: it pages somebody.
+        target: format!("{target}, {verb}"),
     })
 }
 
@@ -268,6 +269,11 @@ mod tests {
         assert_eq!(
             incident(&trip(BreakerState::Frozen)).unwrap().severity,
             Severity::Critical
+        );
+        let target = |to| incident(&trip(to)).unwrap().target;
+        assert_ne!(
+            target(BreakerState::Frozen),
+            target(BreakerState::Throttled)
         );
         assert_eq!(
             incident(&trip(BreakerState::Throttled)).unwrap().severity,

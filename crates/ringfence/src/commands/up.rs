@@ -13,9 +13,11 @@ use ringfence_sandbox::supervisor::{
     Announcement, Permits, RoleCommand, SupervisorConfig, run as supervise,
 };
 use ringfence_server::service::status::Status;
+use ringfence_sys::lock::DirLock;
 use ringfence_sys::process::is_root;
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -175,7 +177,16 @@ fn detach(args: &UpArgs, folder: &Path, state: &Path, format: Format) -> Outcome
         )
     };
     std::fs::create_dir_all(state).map_err(|e| failed("no state directory").because(e))?;
-    let log = File::create(state.join("up.log")).map_err(|e| failed("no log file").because(e))?;
+    // Asked before anything is touched: a service that runs keeps its log.
+    drop(DirLock::acquire(state).map_err(|e| Explained::of(&e))?);
+    // Its first lines hold the one-time token, so nobody else reads it.
+    let log = OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(state.join("up.log"))
+        .map_err(|e| failed("no log file").because(e))?;
     let errors = log
         .try_clone()
         .map_err(|e| failed("no log file").because(e))?;

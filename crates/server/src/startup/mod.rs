@@ -97,22 +97,25 @@ pub async fn start(
     started
 }
 
+/// Under which configuration, and with which walls missed on purpose.
+async fn record_terms(app: &App, options: &Options) -> Result<(), Explained> {
+    let digest = app.config_digest.to_string();
+    app.record(app.leaf("service", LeafAction::ConfigApply, digest))
+        .await?;
+    if options.strictness == Strictness::AcceptWeaker {
+        let leaf = app.leaf("user:operator", LeafAction::ControlWeaken, "accept-weaker");
+        app.record(leaf).await?;
+    }
+    Ok(())
+}
+
 async fn begin(
     app: &Arc<App>,
     options: &Options,
     isolation: Arc<dyn Isolation>,
     say: Progress<'_>,
 ) -> Result<Started, Explained> {
-    app.record(app.leaf(
-        "service",
-        LeafAction::ConfigApply,
-        app.config_digest.to_string(),
-    ))
-    .await?;
-    if options.strictness == Strictness::AcceptWeaker {
-        let leaf = app.leaf("user:operator", LeafAction::ControlWeaken, "accept-weaker");
-        app.record(leaf).await?;
-    }
+    record_terms(app, options).await?;
     let folder = options.host_root.join(&app.config.project.directory);
     let mut adopted = isolation.adopt().await?;
     // What was left of a scan or an execution is no verdict: only an assistant was let in.
