@@ -139,10 +139,12 @@ fn ctrl_c_ends_the_command_and_leaves_neither_process_nor_group() {
         .read_line(&mut line)
         .unwrap();
     assert_eq!(line, "ready\n");
-    let below = process::descendants(child.id());
-    assert!(
-        below.iter().any(|p| p.says(&["sleep", "1000"])),
-        "{below:?}"
+    // The shell says `ready` after it forked, which can be before the child has become `sleep`.
+    let below = wait::settled(
+        "the command runs",
+        10,
+        || process::descendants(child.id()),
+        |below| below.iter().any(|p| p.says(&["sleep", "1000"])),
     );
     let name = format!("run-{}", child.id());
     assert!(
