@@ -44,7 +44,7 @@ pub(crate) const NEEDS: [Need; 7] = [
     Need {
         name: "curl",
         package: Some("curl"),
-        purpose: "the commands of the documentation are run as written",
+        purpose: "the gateway is asked as the documentation shows",
         part: None,
         found: || works("curl", &["--version"]),
     },

@@ -33,7 +33,7 @@ cargo xtask COMMAND
        [--no-privileged] [--no-browser] [--no-services]
                     leave a part out; it is shown as skipped
   tidy              the rules of the house that no compiler knows
-  bless             renew snapshots and generated pages, then show the difference
+  bless             renew the generated pages, then show the difference
   stats             write docs/STATS.md
   soak crash        the kill -9 loop at full length
 ";

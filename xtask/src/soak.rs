@@ -7,21 +7,34 @@ use std::process::Command;
 /// Runs one by name.
 pub(crate) fn run(name: &str) -> Outcome {
     match name {
-        "crash" => visibly(
-            Command::new("cargo")
-                .current_dir(root())
-                .args([
-                    "test",
-                    "--release",
-                    "-p",
-                    "ringfence-e2e",
-                    "--",
-                    "crash",
-                    "--nocapture",
-                ])
-                .env("RINGFENCE_BIN", crate::test::release_binary()?)
-                .env("RINGFENCE_CRASH_ROUNDS", "50"),
-        ),
+        "crash" => {
+            build()?;
+            visibly(
+                Command::new("cargo")
+                    .current_dir(root())
+                    .args([
+                        "test",
+                        "--release",
+                        "-p",
+                        "ringfence-e2e",
+                        "--",
+                        "--exact",
+                        "privileged::crash_loop",
+                        "--nocapture",
+                    ])
+                    .env("RINGFENCE_BIN", crate::test::release_binary()?)
+                    .env("RINGFENCE_CRASH_ROUNDS", "50"),
+            )
+        }
         _ => Err(format!("unknown soak {name}; known: crash")),
     }
+}
+
+/// The binary under test, as it is now.
+fn build() -> Outcome {
+    visibly(
+        Command::new("cargo")
+            .current_dir(root())
+            .args(["build", "--release", "--locked"]),
+    )
 }

@@ -4,6 +4,7 @@
 use crate::cargo::{root, visibly};
 use crate::doctor::works;
 use crate::{Outcome, doctor, setup, tidy};
+use std::io::IsTerminal as _;
 use std::process::Command;
 use std::time::Instant;
 
@@ -78,54 +79,63 @@ pub(crate) fn run(flags: &[&str]) -> Outcome {
     }
     let has = |flag: &str| flags.contains(&flag);
     let mut report = Report { rows: Vec::new() };
-    report.step("set-up", || {
-        if has("--yes") {
-            setup::run(&["--yes"])
-        } else {
-            Ok(())
-        }
-    });
+    if has("--yes") || std::io::stdin().is_terminal() {
+        let answer: &[&str] = if has("--yes") { &["--yes"] } else { &[] };
+        report.step("set-up", || setup::run(answer));
+    } else {
+        report.skip("set-up", "nobody to ask: --yes installs what is missing");
+    }
     report.step("doctor", || doctor::run(flags));
     report.step("tidy", tidy::run);
     report.step("format", || {
         visibly(cargo().args(["fmt", "--all", "--check"]))
     });
-    report.step("lints", || {
-        visibly(cargo().args([
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--locked",
-            "--quiet",
-            "--",
-            "-D",
-            "warnings",
-        ]))
-    });
+    report.step("lints", || visibly(cargo().args(CLIPPY)));
     report.step("build (release)", || {
         visibly(cargo().args(["build", "--release", "--locked"]))
     });
-    report.step("unit and laws", || {
-        tests(&units(has("--no-privileged")), has("--no-privileged"))
+    report.step("unit and laws", || units(has("--no-privileged")));
+    report.step("doctests", || {
+        visibly(cargo().args(["test", "--doc", "--workspace", "--locked", "--quiet"]))
     });
-    for (name, flag) in [
+    if has("--no-privileged") {
+        report.skip(
+            "unit tests with root",
+            "--no-privileged: each says so and returns",
+        );
+    }
+    whole_binaries(&mut report, &has);
+    report.print()
+}
+
+const CLIPPY: [&str; 8] = [
+    "clippy",
+    "--workspace",
+    "--all-targets",
+    "--locked",
+    "--quiet",
+    "--",
+    "-D",
+    "warnings",
+];
+
+/// The areas of `crates/e2e`. All but the documentation host something, which needs root.
+fn whole_binaries(report: &mut Report, has: &dyn Fn(&str) -> bool) {
+    let areas = [
         ("services", "--no-services"),
         ("privileged", "--no-privileged"),
         ("browser", "--no-browser"),
-    ] {
+    ];
+    for (name, flag) in areas {
         if has(flag) {
             report.skip(name, flag);
+        } else if has("--no-privileged") {
+            report.skip(name, "--no-privileged: hosting needs root");
         } else {
             report.step(name, || whole_binary(name));
         }
     }
-    report.step("documentation commands", || {
-        if has("--no-privileged") {
-            println!("the commands that host something need root and are left out");
-        }
-        whole_binary("documentation")
-    });
-    report.print()
+    report.step("documentation commands", || whole_binary("documentation"));
 }
 
 fn cargo() -> Command {
@@ -134,12 +144,12 @@ fn cargo() -> Command {
     command
 }
 
-fn units(no_privileged: bool) -> Vec<String> {
-    let mut filter = "not package(ringfence-e2e)".to_owned();
-    if no_privileged {
-        filter.push_str(" and not test(/privileged/)");
-    }
-    vec!["--workspace".to_owned(), "-E".to_owned(), filter]
+fn units(no_privileged: bool) -> Outcome {
+    let filter = "not package(ringfence-e2e)".to_owned();
+    tests(
+        &["--workspace".to_owned(), "-E".to_owned(), filter],
+        no_privileged,
+    )
 }
 
 /// The tests of `crates/e2e` whose module has this name; they drive the release binary.
@@ -153,7 +163,7 @@ fn whole_binary(area: &str) -> Outcome {
 
 fn tests(arguments: &[String], no_privileged: bool) -> Outcome {
     if !works("cargo", &["nextest", "--version"]) {
-        return plain_tests(arguments);
+        return plain_tests(arguments, no_privileged);
     }
     let mut command = cargo();
     command
@@ -167,7 +177,7 @@ fn tests(arguments: &[String], no_privileged: bool) -> Outcome {
 }
 
 /// Without nextest: cargo's own runner on the same packages, one process each.
-fn plain_tests(arguments: &[String]) -> Outcome {
+fn plain_tests(arguments: &[String], no_privileged: bool) -> Outcome {
     let package = arguments
         .iter()
         .position(|a| a == "-p")
@@ -185,6 +195,9 @@ fn plain_tests(arguments: &[String]) -> Outcome {
         }
     }
     command.env("RINGFENCE_BIN", release_binary()?);
+    if no_privileged {
+        command.env("RINGFENCE_TEST_NO_PRIVILEGED", "1");
+    }
     visibly(&mut command)
 }
 

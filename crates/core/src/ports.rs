@@ -4,7 +4,6 @@
 //! `server/src/wire/` joins them. A port that waits returns a boxed future of the standard
 //! library, so that nothing here knows a runtime.
 
-use crate::detection::Scan;
 use crate::digest::Digest;
 use crate::error::Explained;
 use crate::event::{Occurrence, Target};
@@ -255,10 +254,4 @@ pub trait SecretSource: Send + Sync {
         placeholder: &Placeholder,
         peer: &VerifiedPeer,
     ) -> BoxFuture<'_, Result<Secret<Vec<u8>>, Explained>>;
-}
-
-/// Looks at a text on behalf of another stage.
-pub trait Inspector: Send + Sync {
-    /// Looks, or says that it did not.
-    fn look(&self, text: &str) -> Scan;
 }

@@ -29,7 +29,10 @@ ALL
   doctor      what this machine can do, and how to mend what it cannot
   config      explain the effective configuration
   completions print completions for a shell
-  man         print the man page";
+  man         print the man page
+
+Start here: ringfence run -- CMD (needs nothing), then ringfence up DIR.
+`up` needs root for every wall; without root it names what is missing, and --accept-weaker goes on.";
 
 const TEMPLATE: &str = "\
 {about}
@@ -117,6 +120,7 @@ pub(crate) enum Command {
 
 /// Scan a project and let the gate decide.
 #[derive(Args, Debug)]
+#[command(after_help = "Exit codes: 0 pass, 1 findings over the gate, 2 error, 3 incomplete.")]
 pub(crate) struct CheckArgs {
     /// The project
     #[arg(default_value = ".")]
@@ -188,6 +192,10 @@ pub(crate) struct LogsArgs {
 
 /// Run one command in a sandbox, nothing else needed.
 #[derive(Args, Debug)]
+#[command(
+    after_help = "Exit codes: the command's own; 124 its time was up, 125 ringfence failed, 126 and \
+                  127 as in a shell, 128+n for signal n."
+)]
 pub(crate) struct RunArgs {
     /// Memory of all its processes together
     #[arg(long, default_value = "512MiB", value_name = "SIZE")]
@@ -270,7 +278,7 @@ pub(crate) enum AlertCommand {
 /// Accept a finding until a date.
 #[derive(Args, Debug)]
 pub(crate) struct WaiveArgs {
-    /// The rule, for example admit/pickle-global
+    /// The rule, for example admit/pickle-dangerous-global
     pub rule: String,
     /// Only this finding
     #[arg(long, value_name = "HEX")]

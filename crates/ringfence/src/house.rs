@@ -4,9 +4,11 @@
 use ringfence_core::error::{ErrorCode, Explained};
 use ringfence_sandbox::supervisor::{RoleCommand, StateDirectory, StateSocket, SupervisorConfig};
 use ringfence_sys::process::{Identity, is_root};
+use rustix::fs::{AtFlags, Mode, OFlags, fstat, openat, unlinkat};
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 /// The recorder's own user, when started by root.
@@ -24,20 +26,63 @@ const FOLDER_FILE: &str = "folder";
 /// LIMIT: octets of that note.
 const FOLDER_BYTES_MAX: u64 = 4096;
 
-/// Notes the folder of a start.
-pub(crate) fn note(state: &Path, folder: &Path) -> Result<(), Explained> {
-    std::fs::write(
-        state.join(FOLDER_FILE),
-        folder.as_os_str().as_encoded_bytes(),
-    )
-    .map_err(|e| {
+/// The state directory, opened; made if it is missing, refused if it is somebody else's. Nothing in
+/// it is written before this: root must not follow what another user put there.
+pub(crate) fn open(state: &Path) -> Result<OwnedFd, Explained> {
+    let refuse = |why: String| {
         Explained::new(
             ErrorCode("config/state-directory"),
-            format!("{} cannot be written", state.display()),
+            format!("{} cannot be the state directory", state.display()),
+            "name another: --state DIR",
+        )
+        .because(why)
+    };
+    std::fs::create_dir_all(state).map_err(|e| refuse(e.to_string()))?;
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let folder =
+        rustix::fs::open(state, flags, Mode::empty()).map_err(|e| refuse(e.to_string()))?;
+    let found = fstat(&folder).map_err(|e| refuse(e.to_string()))?;
+    if found.st_uid != ringfence_sys::process::own_uid() {
+        return Err(refuse(format!("it belongs to user {}", found.st_uid)));
+    }
+    Ok(folder)
+}
+
+/// Makes a file of the state directory anew, for its owner only: an old one is removed, never
+/// followed or reused.
+pub(crate) fn create(state: &Path, name: &str) -> Result<File, Explained> {
+    let refuse = |e: rustix::io::Errno| {
+        Explained::new(
+            ErrorCode("config/state-directory"),
+            format!("{} cannot be written", state.join(name).display()),
             "name another: --state DIR",
         )
         .because(e)
-    })
+    };
+    let folder = open(state)?;
+    match unlinkat(&folder, name, AtFlags::empty()) {
+        Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+        Err(error) => return Err(refuse(error)),
+    }
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mode = Mode::RUSR | Mode::WUSR;
+    openat(&folder, name, flags, mode)
+        .map(File::from)
+        .map_err(refuse)
+}
+
+/// Notes the folder of a start.
+pub(crate) fn note(state: &Path, folder: &Path) -> Result<(), Explained> {
+    let mut file = create(state, FOLDER_FILE)?;
+    file.write_all(folder.as_os_str().as_encoded_bytes())
+        .map_err(|e| {
+            Explained::new(
+                ErrorCode("config/state-directory"),
+                format!("{} cannot be written", state.display()),
+                "name another: --state DIR",
+            )
+            .because(e)
+        })
 }
 
 /// The folder of the last start, if there was one.
@@ -141,6 +186,26 @@ mod tests {
             refused.as_deref(),
             is_root().then_some("config/state-unreachable")
         );
+    }
+
+    #[test]
+    fn a_link_in_the_state_directory_is_replaced_and_its_target_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("precious");
+        std::fs::write(&target, "untouched").unwrap();
+        let state = dir.path().join("state");
+        std::fs::create_dir(&state).unwrap();
+        std::os::unix::fs::symlink(&target, state.join("folder")).unwrap();
+        // The attack, where links are followed:
+        let naive = dir.path().join("copy");
+        std::fs::write(&naive, "untouched").unwrap();
+        std::os::unix::fs::symlink(&naive, state.join("followed")).unwrap();
+        std::fs::write(state.join("followed"), "/srv/x").unwrap();
+        assert_eq!(std::fs::read_to_string(&naive).unwrap(), "/srv/x");
+        // And with the control:
+        note(&state, Path::new("/srv/x")).unwrap();
+        assert_eq!(std::fs::read_to_string(&target).unwrap(), "untouched");
+        assert_eq!(noted(&state), Some(PathBuf::from("/srv/x")));
     }
 
     #[test]

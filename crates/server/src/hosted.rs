@@ -4,6 +4,10 @@ use crate::app::{App, broken};
 use crate::config::Assistant;
 use crate::output::Output;
 use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
 use ringfence_core::error::Explained;
 use ringfence_core::event::{Occurrence, Target};
 use ringfence_core::ids::SandboxId;
@@ -11,11 +15,13 @@ use ringfence_core::isolation::{
     Access, Door, Ended, ExecRequest, Mount, Program, Spec, Strictness,
 };
 use ringfence_core::leaf::{LeafAction, Outcome};
-use ringfence_core::ports::{AdoptedExec, Isolation, Running, Sandbox};
+use ringfence_core::ports::{AdoptedExec, Breaker as _, Isolation, Running, Sandbox};
+use ringfence_gateway::limit::Limiter;
 use ringfence_gateway::{Gateway, Peer};
 use ringfence_net::listen::{Listener, ServeLimits, serve};
 use ringfence_sandbox::exec_service::ExecPolicy;
 use ringfence_watch::kinds;
+use serde_json::json;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -35,6 +41,10 @@ const PROJECT_INSIDE: &str = "/project";
 const PLACEHOLDER_KEY: &str = "ringfence-placeholder";
 /// LIMIT: starts of an assistant that keeps ending, before it is left down.
 pub const STARTS_MAX: u32 = 5;
+/// Milliseconds between two looks whether an assistant listens.
+const LISTEN_LOOK_MS: u64 = 100;
+/// LIMIT: looks before the start goes on without it.
+const LISTEN_LOOKS_MAX: u32 = 100;
 /// Milliseconds between two samples of a sandbox.
 const SAMPLE_MS: u64 = 2_000;
 /// Milliseconds before an assistant that ended is started again, times the number of starts.
@@ -95,7 +105,6 @@ pub fn take_over(app: &Arc<App>, sandbox: Arc<dyn Sandbox>, services: &Services,
     for (door, socket) in sandbox.take_doors() {
         open(app, &sandbox, &door, socket, services);
     }
-    app.tasks.add(sample(Arc::clone(app), Arc::clone(&sandbox)));
     let Some(assistant) = app.config.assistant.clone() else {
         return;
     };
@@ -105,6 +114,28 @@ pub fn take_over(app: &Arc<App>, sandbox: Arc<dyn Sandbox>, services: &Services,
     };
     app.tasks
         .add(keep_running(Arc::clone(app), sandbox, assistant, running));
+}
+
+/// Waits until the assistant listens, or says that it does not yet, and begins to measure it. Only
+/// then are its commands suggested: what is printed must work when it is pasted.
+pub async fn settle(app: &Arc<App>) -> bool {
+    let Some(sandbox) = app.sandbox() else {
+        return true;
+    };
+    let Some(assistant) = &app.config.assistant else {
+        return true;
+    };
+    let mut listens = false;
+    for _ in 0..LISTEN_LOOKS_MAX {
+        listens = sandbox.connect(assistant.port).await.is_ok();
+        if listens || *app.tasks.stopping().borrow() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(LISTEN_LOOK_MS)).await;
+    }
+    // Measured from here on: the looks above were refused connections of our own.
+    app.tasks.add(sample(Arc::clone(app), sandbox));
+    listens
 }
 
 /// An id that nobody can guess.
@@ -217,7 +248,13 @@ fn open(
             stopping,
         ));
     } else {
-        let service = crate::web::service(services.exec.clone());
+        let gate = ExecGate {
+            app: Arc::clone(app),
+            target: Target::Sandbox(sandbox.id().clone()),
+            limiter: Arc::default(),
+        };
+        let guarded = middleware::from_fn_with_state(gate, admit_exec);
+        let service = crate::web::service(services.exec.clone().layer(guarded));
         app.tasks.add(serve(
             listener,
             None,
@@ -226,6 +263,46 @@ fn open(
             stopping,
         ));
     }
+}
+
+/// What stands before the exec service: the breaker and the limit of the sandbox that asks. Each
+/// execution is a sandbox and leaves in the log, so an unbounded caller could fill both.
+#[derive(Clone)]
+struct ExecGate {
+    app: Arc<App>,
+    target: Target,
+    limiter: Arc<Limiter>,
+}
+
+async fn admit_exec(State(gate): State<ExecGate>, request: Request, next: Next) -> Response {
+    let app = &gate.app;
+    let per_minute = app.config.gateway.limits.door_requests_per_minute;
+    let now_ns = app.clock.monotonic_ns();
+    let open = app.watch.breakers().admit(&gate.target);
+    let limited = gate.limiter.admit(&gate.target, per_minute, now_ns);
+    let (status, code, what) = match (open, limited) {
+        (true, Ok(())) => return next.run(request).await,
+        (false, _) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "run/breaker-open",
+            "the breaker is open",
+        ),
+        (true, Err(_)) => (
+            StatusCode::TOO_MANY_REQUESTS,
+            "run/rate-limited",
+            "too many requests",
+        ),
+    };
+    let kind = if open {
+        "run.limit.refused"
+    } else {
+        kinds::BREAKER_REFUSED
+    };
+    let occurrence =
+        Occurrence::new(app.now(), app.project.clone(), gate.target.clone(), kind).denied(None);
+    app.events.emit(occurrence);
+    let body = json!({"error": {"code": code, "what": what, "help": "wait a minute"}});
+    (status, axum::Json(body)).into_response()
 }
 
 /// Runs the program, and starts it again when it ends, a limited number of times.

@@ -18,6 +18,7 @@ pub(super) fn check(sources: &[Source], complaints: &mut Complaints) -> Result<(
     for source in sources {
         shape(source, complaints);
         places(source, complaints);
+        ignored(source, complaints);
     }
     for path in tracked()? {
         let bytes = std::fs::metadata(root().join(&path))
@@ -60,7 +61,7 @@ fn shape(source: &Source, complaints: &mut Complaints) {
     if EMPTY_NAMES.contains(&stem) {
         complaints.push(format!("{path}: name it after what it does"));
     }
-    if path.ends_with("/src/lib.rs")
+    if (path.ends_with("/src/lib.rs") || path.ends_with("/src/main.rs"))
         && source.krate() != "sys"
         && !source.text.contains("#![forbid(unsafe_code)]")
     {
@@ -114,7 +115,14 @@ fn places(source: &Source, complaints: &mut Complaints) {
                 complaints.push(format!("{}:{}: {why}", source.path, i + 1));
             }
         }
-        if bare.contains("#[ignore") {
+    }
+}
+
+/// A test that is ignored is a promise that nobody keeps.
+fn ignored(source: &Source, complaints: &mut Complaints) {
+    let word = concat!("#[", "ignore");
+    for (i, line) in source.text.lines().enumerate() {
+        if line.trim_start().starts_with(word) {
             complaints.push(format!(
                 "{}:{}: a test is never ignored",
                 source.path,
@@ -152,6 +160,7 @@ mod tests {
         let mut found = Vec::new();
         shape(&source, &mut found);
         places(&source, &mut found);
+        ignored(&source, &mut found);
         found
     }
 
@@ -163,6 +172,13 @@ mod tests {
             complaints("crates/x/src/a.rs", &of(FILE_LINES_MAX + 1)).len(),
             1
         );
+    }
+
+    #[test]
+    fn an_ignored_test_is_named_wherever_it_stands() {
+        let text = format!("//! d\n{}]\nfn a() {{}}\n", concat!("#[", "ignore"));
+        assert_eq!(complaints("crates/x/tests/it/a.rs", &text).len(), 1);
+        assert_eq!(complaints("crates/x/src/a.rs", &text).len(), 1);
     }
 
     #[test]

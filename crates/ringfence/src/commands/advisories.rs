@@ -4,7 +4,7 @@ use crate::cli::AdvisoriesCommand;
 use crate::render::table::Table;
 use crate::render::{self, Format};
 use crate::{Outcome, PASS};
-use ringfence_core::error::{ErrorCode, Explained};
+use ringfence_core::error::Explained;
 use ringfence_core::ports::Clock as _;
 use ringfence_supply::advisories::{Index, import_zip};
 use ringfence_sys::clock::SystemClock;
@@ -57,14 +57,7 @@ fn show(index: &Index, from: &str, format: Format) -> Outcome {
 }
 
 fn import(files: &[PathBuf], state: &Path, format: Format) -> Outcome {
-    std::fs::create_dir_all(state).map_err(|e| {
-        Explained::new(
-            ErrorCode("config/state-directory"),
-            format!("{} cannot be made", state.display()),
-            "name another: --state DIR",
-        )
-        .because(e)
-    })?;
+    crate::house::open(state)?;
     let index = import_zip(files, SystemClock.now()).map_err(|e| Explained::of(&e))?;
     index.save(&file(state)).map_err(|e| Explained::of(&e))?;
     show(&index, &file(state).display().to_string(), format)

@@ -16,8 +16,7 @@ use ringfence_server::service::status::Status;
 use ringfence_sys::lock::DirLock;
 use ringfence_sys::process::is_root;
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -42,7 +41,8 @@ pub(crate) fn run(args: &UpArgs, state: &Path, format: Format) -> Outcome {
         return detach(args, &folder, state, format);
     }
     walls(args)?;
-    std::fs::create_dir_all(state).map_err(|e| unreadable(state).because(e))?;
+    house::open(state)?;
+    drop(DirLock::acquire(state).map_err(|e| Explained::of(&e))?);
     house::note(state, &folder)?;
     let code = supervise(config(args, &folder, state, format)?).map_err(|e| Explained::of(&e))?;
     Ok(u8::try_from(code & 0xff).unwrap_or(crate::ERROR))
@@ -176,17 +176,11 @@ fn detach(args: &UpArgs, folder: &Path, state: &Path, format: Format) -> Outcome
             format!("what it said is in {}", state.join("up.log").display()),
         )
     };
-    std::fs::create_dir_all(state).map_err(|e| failed("no state directory").because(e))?;
+    house::open(state)?;
     // Asked before anything is touched: a service that runs keeps its log.
     drop(DirLock::acquire(state).map_err(|e| Explained::of(&e))?);
     // Its first lines hold the one-time token, so nobody else reads it.
-    let log = OpenOptions::new()
-        .create(true)
-        .write(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(state.join("up.log"))
-        .map_err(|e| failed("no log file").because(e))?;
+    let log = house::create(state, "up.log")?;
     let errors = log
         .try_clone()
         .map_err(|e| failed("no log file").because(e))?;

@@ -55,7 +55,7 @@ pub async fn create(app: &App, actor: &str, asked: AskedWaiver) -> Result<ShownW
         Explained::new(
             ErrorCode("respond/waiver-rule"),
             format!("{:?} is not a rule", asked.rule),
-            "name a rule as a finding shows it, for example admit/pickle-global",
+            "name a rule as a finding shows it, for example admit/pickle-dangerous-global",
         )
     })?;
     let new = NewWaiver {

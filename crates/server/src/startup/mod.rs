@@ -162,6 +162,9 @@ async fn begin(
         .await?;
     }
     let authority_pem = front::listen(app, options, gateway).await?;
+    if !hosted::settle(app).await {
+        say("the assistant does not listen yet: ringfence logs shows what it says");
+    }
     incidents::keep_watch(app);
     let token = app.door.issue(app.entropy.as_ref())?;
     Ok(Started::Running(Box::new(Running {
