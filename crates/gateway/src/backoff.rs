@@ -1,4 +1,5 @@
-//! Slows down who guesses at keys, without locking out who has one.
+//! Slows down who guesses at keys, without locking out who has one: it is asked only about
+//! attempts that have already failed, so a right key never waits.
 //!
 //! Failures are counted for each pair of address and key id. A guesser must name the id whose
 //! secret it guesses, so that pair is what slows down; a caller with another key behind the same
@@ -41,7 +42,7 @@ impl BackOff {
         Self::default()
     }
 
-    /// Whether an attempt is looked at now, or how many milliseconds later.
+    /// Whether a failed attempt is answered now, or how many milliseconds later.
     pub fn check(
         &self,
         address: Option<IpAddr>,

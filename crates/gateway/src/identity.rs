@@ -133,16 +133,10 @@ impl Authentication<'_> {
         };
         let (ip, now_ns) = (from.map(|a| a.ip()), self.clock.monotonic_ns());
         let claimed = keys::claim(text).id;
-        let known = claimed.clone().filter(|id| self.keys.lookup(id).is_some());
-        if let Err(retry_ms) = self.back_off.check(ip, known.as_ref(), now_ns) {
-            let error = GatewayError::BackOff { retry_ms };
-            return Err(Refused {
-                error,
-                key: known,
-                project: None,
-            });
-        }
         let now = self.clock.now();
+        // Before the back-off: a key's id is public, and whoever knows it could otherwise lock
+        // out its owner from the same address. Looking costs one HMAC whatever is wrong, and a
+        // secret of 256 bits needs no wait to be safe from guesses.
         match keys::verify(self.keys, self.pepper, text, now) {
             Ok(record) => {
                 self.keys.touch(&record.id, now);
@@ -154,6 +148,15 @@ impl Authentication<'_> {
                 })
             }
             Err(error) => {
+                let known = claimed.filter(|id| self.keys.lookup(id).is_some());
+                if let Err(retry_ms) = self.back_off.check(ip, known.as_ref(), now_ns) {
+                    let error = GatewayError::BackOff { retry_ms };
+                    return Err(Refused {
+                        error,
+                        key: known,
+                        project: None,
+                    });
+                }
                 self.back_off.failed(ip, known.as_ref(), now_ns);
                 let project = known
                     .as_ref()

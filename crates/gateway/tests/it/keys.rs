@@ -1,9 +1,13 @@
 //! Who has no valid key gets nothing, and no key is ever written down.
 
 use crate::world::{START, World, chat, json, project};
+use ringfence_core::error::Explained;
 use ringfence_core::ids::ProjectId;
+use ringfence_core::ports::Entropy;
 use ringfence_core::time::Timestamp;
+use ringfence_crypto::hmac::HmacKey;
 use ringfence_gateway::config::GuardConfig;
+use ringfence_gateway::keys::{KeyTerms, mint};
 
 async fn code(world: &World, key: &str) -> (u16, String) {
     let response = world
@@ -68,6 +72,47 @@ async fn guessing_at_one_key_slows_down_and_other_keys_do_not_notice() {
     assert_eq!(code(&world, &world.key).await.0, 200);
     world.time.pass_ms(61_000);
     assert_eq!(code(&world, "guess").await.0, 401);
+}
+
+#[tokio::test]
+async fn who_knows_only_the_id_of_a_key_cannot_lock_out_its_owner() {
+    let world = World::demo(GuardConfig::default());
+    // A key with this id and another secret: what its owner's id alone lets anyone make up.
+    let wrong = {
+        let pepper = HmacKey::from_bytes(&[9; 32]).unwrap();
+        let terms = KeyTerms {
+            project: project(),
+            requests_per_minute: 100,
+            expires: None,
+        };
+        let mine = World::key_id(&world.key);
+        let made = mint(&OfThisId(mine.to_string()), &pepper, terms).unwrap();
+        assert_eq!(made.1.id, mine);
+        made.0.danger_expose().clone()
+    };
+    let mut answers = Vec::new();
+    for _ in 0..50 {
+        answers.push(code(&world, &wrong).await);
+        assert_eq!(code(&world, &world.key).await.0, 200);
+    }
+    assert_eq!(answers[0], (401, "run/key-unknown".to_owned()));
+    assert_eq!(answers[49].0, 429, "{answers:?}");
+    world.time.pass_ms(61_000);
+    assert_eq!(code(&world, &wrong).await.0, 401);
+}
+
+/// Fills the public part with a wanted id and the secret with ones.
+struct OfThisId(String);
+impl Entropy for OfThisId {
+    fn fill(&self, buffer: &mut [u8]) -> Result<(), Explained> {
+        buffer.fill(1);
+        if buffer.len() * 2 == self.0.len() {
+            for (octet, at) in buffer.iter_mut().zip((0..).step_by(2)) {
+                *octet = u8::from_str_radix(&self.0[at..at + 2], 16).unwrap();
+            }
+        }
+        Ok(())
+    }
 }
 
 #[tokio::test]
