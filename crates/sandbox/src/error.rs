@@ -36,6 +36,12 @@ pub enum SandboxError {
     /// The init inside did not answer in time (it may be frozen).
     #[error("the sandbox did not answer within {0} ms")]
     InitSilent(i64),
+    /// A program did not get from its fork to its exec: another one inside stopped it.
+    #[error("a program could not start in the sandbox because another one inside stops it")]
+    ExecStalled,
+    /// A program was still there long after it was killed for its time.
+    #[error("a program was still there {0} ms after its time was up")]
+    ProgramOverdue(u64),
     /// The program is not there.
     #[error("{program}: not found in the sandbox")]
     CommandNotFound {
@@ -95,6 +101,8 @@ impl Explain for SandboxError {
             Self::WallsMissing(_) => "run/walls-missing",
             Self::InitLost => "run/sandbox-lost",
             Self::InitSilent(_) => "run/sandbox-silent",
+            Self::ExecStalled => "run/exec-stalled",
+            Self::ProgramOverdue(_) => "run/program-overdue",
             Self::CommandNotFound { .. } => "run/command-not-found",
             Self::CommandNotExecutable { .. } => "run/command-not-executable",
             Self::ExecTooLarge(_) => "run/exec-too-large",
@@ -138,7 +146,11 @@ impl Explain for SandboxError {
                     .unwrap_or_default();
                 format!("{first}; or accept a weaker fence with --accept-weaker")
             }
-            Self::InitSilent(_) => "thaw the sandbox if it is frozen, or end it".to_owned(),
+            Self::InitSilent(_) | Self::ExecStalled | Self::ProgramOverdue(_) => {
+                "the sandbox is ended; start it again, and look at what its programs do to each \
+                 other if it happens twice"
+                    .to_owned()
+            }
             Self::CommandNotFound { .. } => {
                 "programs under /usr and in mounted directories can be run; give a full path or \
                  mount the directory that holds it"

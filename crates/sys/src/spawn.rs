@@ -394,6 +394,15 @@ pub fn kill(pidfd: impl AsFd) -> io::Result<()> {
     }
 }
 
+/// Sends SIGKILL to an own child that has not been waited for, so that its number is still its own.
+pub fn kill_child(pid: i32) -> io::Result<()> {
+    let pid = Pid::from_raw(pid).ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))?;
+    kill(rustix::process::pidfd_open(
+        pid,
+        rustix::process::PidfdFlags::empty(),
+    )?)
+}
+
 /// Whether the process of a pidfd has ended, waiting at most so long (`None`: for ever).
 pub fn has_ended(pidfd: impl AsFd, timeout_ms: Option<i64>) -> io::Result<bool> {
     crate::ns::readable(pidfd.as_fd(), timeout_ms)

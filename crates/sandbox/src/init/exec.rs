@@ -1,15 +1,18 @@
 //! Starting one program.
 
-use crate::zygote::wire::Failure;
+use crate::zygote::wire::{Failure, STALLED};
 use ringfence_core::isolation::{ExecRequest, Program};
-use ringfence_sys::process;
 use ringfence_sys::spawn::{self, Executable};
+use ringfence_sys::{ns, process};
 use std::ffi::CString;
-use std::io::{self, Read, Write, pipe};
+use std::io::{self, PipeReader, Read, Write, pipe};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Where programs are looked for when the environment has no `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+/// LIMIT: milliseconds from the fork to the exec. A program that already runs can stop the child in
+/// between (`kill(-1, SIGSTOP)`); that must not hold this init, whose owner waits for it.
+const EXEC_MS_MAX: i64 = 2_000;
 
 struct Prepared<'a> {
     candidates: Vec<CString>,
@@ -37,23 +40,38 @@ pub(super) fn start(
         }
         Some(pid) => {
             drop(said);
-            let mut message = Vec::new();
-            report
-                .read_to_end(&mut message)
-                .map_err(|e| Failure::new("exec", &e))?;
-            match message.split_first() {
-                None => Ok(pid),
-                Some((step, code)) => {
-                    spawn::wait_for(pid).map_err(|e| Failure::new("wait", &e))?;
-                    let code = code.try_into().map_or(0, i32::from_ne_bytes);
-                    let error = io::Error::from_raw_os_error(code);
-                    Err(Failure::new(step_name(*step), &error))
-                }
-            }
+            heed(pid, &mut report)
         }
     }
 }
 
+/// Waits for the child's exec or its complaint, whichever comes, but not for ever.
+fn heed(pid: i32, report: &mut PipeReader) -> Result<i32, Failure> {
+    let mut message = [0; REPORT_BYTES];
+    let said = match ns::readable(report.as_fd(), Some(EXEC_MS_MAX)) {
+        Ok(true) => report.read(&mut message).map(Some),
+        Ok(false) => Ok(None),
+        Err(error) => Err(error),
+    };
+    let failure = match said {
+        // The end without a word: the exec closed the pipe.
+        Ok(Some(0)) => return Ok(pid),
+        Ok(Some(_)) => {
+            let [step, code @ ..] = message;
+            let error = io::Error::from_raw_os_error(i32::from_ne_bytes(code));
+            Failure::new(step_name(step), &error)
+        }
+        Ok(None) => Failure::new(STALLED, &io::ErrorKind::TimedOut.into()),
+        Err(error) => Failure::new("exec", &error),
+    };
+    // One that is stopped does not end by itself, not even after its complaint.
+    spawn::kill_child(pid).map_err(|e| Failure::new("kill", &e))?;
+    spawn::wait_for(pid).map_err(|e| Failure::new("wait", &e))?;
+    Err(failure)
+}
+
+/// A step and an error number.
+const REPORT_BYTES: usize = 5;
 const STEP_STREAMS: u8 = 1;
 const STEP_DIRECTORY: u8 = 2;
 const STEP_EXEC: u8 = 3;

@@ -19,7 +19,7 @@ pub use doors::{LINGER_MAX, RESTARTING};
 pub use error::SupervisorError;
 pub use roles::{CHANNEL_FD_NAME, RESTART_WINDOW_MS, RESTARTS_MAX, RoleCommand, STOP_GRACE_MS};
 pub use run_loop::run;
-pub use sandboxes::{EXECS_MAX, Permits, SANDBOXES_MAX};
+pub use sandboxes::{EXECS_MAX, OVERDUE_MS_MAX, Permits, SANDBOXES_MAX};
 pub use state::{StateDirectory, StateSocket};
 
 use crate::zygote::ZygoteOptions;

@@ -20,6 +20,9 @@ pub const SANDBOXES_MAX: usize = 128;
 /// LIMIT: programs at the same time in one sandbox; their streams must fit beside one message
 /// together with [`DOORS_MAX`] doors.
 pub const EXECS_MAX: usize = 12;
+/// LIMIT: milliseconds for a program to be gone after it was killed for its time. Its init kills it;
+/// where that does not work, the whole sandbox is ended from outside.
+pub const OVERDUE_MS_MAX: u64 = 3_000;
 const SIGKILL: i32 = 9;
 
 /// What the server may ask for, whatever happens to it.
@@ -55,7 +58,8 @@ struct Exec {
     stdout: OwnedFd,
     stderr: OwnedFd,
     deadline: Option<Instant>,
-    timed_out: bool,
+    /// When it was killed for its time: when it must be gone.
+    overdue: Option<Instant>,
 }
 
 fn failed(code: &'static str, what: impl Into<String>, help: &str) -> Explained {
@@ -85,7 +89,7 @@ impl Sandboxes {
                 exec_id,
                 signal,
             } => self.signal(&sandbox, exec_id, signal),
-            Ask::Freeze { sandbox, frozen } => self.freeze(&sandbox, frozen),
+            Ask::Freeze { sandbox, frozen } => self.freeze(&sandbox, frozen, now),
             Ask::Evidence { sandbox } => match self.find(&sandbox) {
                 Ok(live) => {
                     let parts = evidence_parts(live.started.evidence());
@@ -193,7 +197,7 @@ impl Sandboxes {
                     stdout,
                     stderr,
                     deadline,
-                    timed_out: false,
+                    overdue: None,
                 };
                 live.execs.insert(exec_id, exec);
                 Ok((Answer::Running { exec_id }, streams.into()))
@@ -224,10 +228,14 @@ impl Sandboxes {
         Ok((Answer::Done, Vec::new()))
     }
 
-    fn freeze(&mut self, id: &SandboxId, frozen: bool) -> Result<Reply, Explained> {
+    fn freeze(&mut self, id: &SandboxId, frozen: bool, now: Instant) -> Result<Reply, Explained> {
         let live = self.find(id)?;
         live.started.freeze(frozen).map_err(|e| explained(&e))?;
         live.frozen = frozen;
+        // A program that was killed just before has had no chance to end while it was frozen.
+        for overdue in live.execs.values_mut().filter_map(|e| e.overdue.as_mut()) {
+            *overdue = now + Duration::from_millis(OVERDUE_MS_MAX);
+        }
         Ok((Answer::Done, Vec::new()))
     }
 
@@ -304,7 +312,10 @@ impl Sandboxes {
             loop {
                 match live.started.init.next_notice() {
                     Ok(Some(InitNotice::Ended { exec_id, ended })) => {
-                        let timed_out = live.execs.remove(&exec_id).is_some_and(|e| e.timed_out);
+                        let timed_out = live
+                            .execs
+                            .remove(&exec_id)
+                            .is_some_and(|e| e.overdue.is_some());
                         let killed = ended == Ended::Signaled(SIGKILL) || ended == Ended::Lost;
                         let ended = if timed_out && killed {
                             Ended::TimedOut
@@ -336,17 +347,22 @@ impl Sandboxes {
         notices
     }
 
-    /// Kills the programs whose time is up. A frozen sandbox cannot answer: its programs wait for
-    /// it to thaw.
+    /// Kills the programs whose time is up, and gives up sandboxes in which that did not help; the
+    /// next [`notices`](Self::notices) end those. A frozen sandbox cannot answer: its programs wait
+    /// for it to thaw.
     pub(super) fn enforce_deadlines(&mut self, now: Instant) {
+        let passed = |time: Option<Instant>| time.is_some_and(|time| time <= now);
         for live in self.live.values_mut().filter(|live| !live.frozen) {
             for (exec_id, exec) in &mut live.execs {
-                if exec.deadline.is_some_and(|deadline| deadline <= now) {
+                if passed(exec.deadline) {
                     exec.deadline = None;
-                    exec.timed_out = true;
+                    exec.overdue = Some(now + Duration::from_millis(OVERDUE_MS_MAX));
                     // An init that is gone is noticed through its own socket.
                     drop(live.started.init.signal(*exec_id, SIGKILL));
                 }
+            }
+            if live.execs.values().any(|exec| passed(exec.overdue)) {
+                live.started.init.give_up_overdue(OVERDUE_MS_MAX);
             }
         }
     }
@@ -355,7 +371,8 @@ impl Sandboxes {
     pub(super) fn deadline(&self) -> Option<Instant> {
         let awake = self.live.values().filter(|live| !live.frozen);
         awake
-            .flat_map(|live| live.execs.values().filter_map(|e| e.deadline))
+            .flat_map(|live| live.execs.values())
+            .filter_map(|e| e.deadline.or(e.overdue))
             .min()
     }
 }

@@ -87,6 +87,7 @@ fn settle(
     if spec.strictness == Strictness::Full && !missing.is_empty() {
         return Err(SandboxError::WallsMissing(missing));
     }
+    channel.set_nonblocking(true).map_err(doing("fcntl"))?;
     Ok((walls, spec.doors.iter().cloned().zip(fds).collect()))
 }
 

@@ -7,12 +7,15 @@ use ringfence_sys::cgroup::Group;
 use ringfence_sys::ns;
 use ringfence_sys::seqpacket::SeqPacket;
 use std::collections::{BTreeSet, VecDeque};
-use std::io::{PipeReader, PipeWriter, pipe};
+use std::io::{self, PipeReader, PipeWriter, pipe};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
-/// LIMIT: milliseconds for an init to answer. It is our code and answers at once unless the whole
-/// sandbox is frozen or out of processor time.
-const ANSWER_MS_MAX: i64 = 10_000;
+/// LIMIT: milliseconds for an init to answer. It is our code and answers at once, or after the two
+/// seconds that it gives a program to start. The owner serves every other sandbox too and stands
+/// still meanwhile, so there is no second chance: an answer that comes later would be taken for the
+/// next one.
+pub const ANSWER_MS_MAX: u64 = 3_000;
 
 /// What an init says unasked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +30,31 @@ pub enum InitNotice {
     },
 }
 
+/// Why an init is not spoken to any more.
+#[derive(Clone, Copy, Debug)]
+enum Loss {
+    Gone,
+    Silent,
+    Stalled,
+    Overdue(u64),
+}
+
+impl Loss {
+    fn error(self) -> SandboxError {
+        match self {
+            Self::Gone => SandboxError::InitLost,
+            Self::Silent => SandboxError::InitSilent(ANSWER_MS_MAX.cast_signed()),
+            Self::Stalled => SandboxError::ExecStalled,
+            Self::Overdue(ms) => SandboxError::ProgramOverdue(ms),
+        }
+    }
+}
+
 /// The socket to pid 1 of a sandbox. Dropping it ends the sandbox.
+///
+/// No call waits longer than [`ANSWER_MS_MAX`], whatever runs inside.
+/// INVARIANT: after one answer was missed nothing is sent and no answer is believed; the owner ends
+/// the sandbox.
 #[derive(Debug)]
 pub struct InitHandle {
     channel: SeqPacket,
@@ -36,10 +63,11 @@ pub struct InitHandle {
     next_id: u64,
     running: BTreeSet<u64>,
     waiting: VecDeque<InitNotice>,
-    lost: bool,
+    lost: Option<Loss>,
 }
 
 impl InitHandle {
+    /// The channel is non-blocking.
     pub(super) fn new(channel: SeqPacket, group: Group) -> Self {
         Self {
             channel,
@@ -48,7 +76,7 @@ impl InitHandle {
             next_id: 1,
             running: BTreeSet::new(),
             waiting: VecDeque::new(),
-            lost: false,
+            lost: None,
         }
     }
 
@@ -85,8 +113,11 @@ impl InitHandle {
                 self.running.insert(exec_id);
                 Ok(exec_id)
             }
+            (InitReply::NotExecuted(failure), _) if failure.step == wire::STALLED => {
+                Err(self.lose(Loss::Stalled))
+            }
             (InitReply::NotExecuted(failure), _) => Err(not_executed(&request.program, &failure)),
-            _ => Err(SandboxError::InitLost),
+            _ => Err(self.lose(Loss::Gone)),
         }
     }
 
@@ -99,16 +130,33 @@ impl InitHandle {
                 port,
                 reason: failure.reason,
             }),
-            _ => Err(SandboxError::InitLost),
+            _ => Err(self.lose(Loss::Gone)),
         }
     }
 
     /// Sends a signal to a program and what it started; one that has ended is no error.
     pub fn signal(&mut self, exec_id: u64, signal: i32) -> Result<(), SandboxError> {
         let message = wire::encode(&InitRequest::Signal { exec_id, signal })?;
-        self.channel
-            .send(&message, &[])
-            .map_err(|_| SandboxError::InitLost)
+        self.send(&message, &[])
+    }
+
+    /// A program outlived its time by so many milliseconds: every program is lost, and
+    /// [`InitHandle::next_notice`] says so. The owner ends the sandbox.
+    pub(crate) fn give_up_overdue(&mut self, ms: u64) {
+        self.lose(Loss::Overdue(ms));
+    }
+
+    fn send(&mut self, message: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), SandboxError> {
+        if let Some(loss) = self.lost {
+            return Err(loss.error());
+        }
+        match self.channel.send(message, fds) {
+            Ok(()) => Ok(()),
+            // Our code inside reads at once; one that leaves so much unread does not run.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(self.lose(Loss::Silent)),
+            // Its end may have left last words; they are heard by the next notice.
+            Err(_) => Err(SandboxError::InitLost),
+        }
     }
 
     /// The next notice, without waiting. After the sandbox is gone, every program that still ran is
@@ -117,8 +165,8 @@ impl InitHandle {
         if let Some(notice) = self.waiting.pop_front() {
             return Ok(Some(notice));
         }
-        if self.lost {
-            return Err(SandboxError::InitLost);
+        if let Some(loss) = self.lost {
+            return Err(loss.error());
         }
         if !ns::readable(self.channel.as_fd(), Some(0)).map_err(doing("poll"))? {
             return Ok(None);
@@ -133,26 +181,40 @@ impl InitHandle {
         fds: &[BorrowedFd<'_>],
     ) -> Result<(InitReply, Vec<OwnedFd>), SandboxError> {
         let bytes = wire::encode(message)?;
-        self.channel
-            .send(&bytes, fds)
-            .map_err(|_| SandboxError::InitLost)?;
+        self.send(&bytes, fds)?;
+        let until = Instant::now() + Duration::from_millis(ANSWER_MS_MAX);
         loop {
-            if !ns::readable(self.channel.as_fd(), Some(ANSWER_MS_MAX)).map_err(doing("poll"))? {
-                return Err(SandboxError::InitSilent(ANSWER_MS_MAX));
+            let left = until.saturating_duration_since(Instant::now()).as_millis();
+            let left = i64::try_from(left).unwrap_or(i64::MAX);
+            if !ns::readable(self.channel.as_fd(), Some(left)).map_err(doing("poll"))? {
+                return Err(self.lose(Loss::Silent));
             }
             if let Some(answer) = self.take() {
                 return Ok(answer);
             }
-            if self.lost {
-                return Err(SandboxError::InitLost);
+            if let Some(loss) = self.lost {
+                return Err(loss.error());
             }
         }
+    }
+
+    /// Speaks to this init no more: its programs are lost.
+    fn lose(&mut self, loss: Loss) -> SandboxError {
+        self.lost = Some(loss);
+        let ended = self.blame_memory(Ended::Lost);
+        for exec_id in std::mem::take(&mut self.running) {
+            self.waiting.push_back(InitNotice::Ended { exec_id, ended });
+        }
+        loss.error()
     }
 
     /// Receives one message: an end goes to the queue, an answer is returned.
     fn take(&mut self) -> Option<(InitReply, Vec<OwnedFd>)> {
         let mut buffer = Vec::new();
-        let fds = self.channel.recv(&mut buffer).unwrap_or_default();
+        let fds = match self.channel.recv(&mut buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+            received => received.unwrap_or_default(),
+        };
         match wire::decode::<InitReply>(&buffer) {
             Some(InitReply::Ended { exec_id, ended }) => {
                 self.running.remove(&exec_id);
@@ -162,11 +224,7 @@ impl InitHandle {
             }
             Some(reply) => Some((reply, fds)),
             None => {
-                self.lost = true;
-                let ended = self.blame_memory(Ended::Lost);
-                for exec_id in std::mem::take(&mut self.running) {
-                    self.waiting.push_back(InitNotice::Ended { exec_id, ended });
-                }
+                self.lose(Loss::Gone);
                 None
             }
         }

@@ -13,7 +13,7 @@ mod process;
 mod started;
 pub(crate) mod wire;
 
-pub use handle::{InitHandle, InitNotice};
+pub use handle::{ANSWER_MS_MAX, InitHandle, InitNotice};
 pub use started::{Started, end, stats};
 
 use crate::error::{SandboxError, doing};

@@ -26,6 +26,9 @@ pub(crate) enum ZygoteReply {
     Failed(Failure),
 }
 
+/// The step of a program that did not get from its fork to its exec in time.
+pub(crate) const STALLED: &str = "starting in time";
+
 /// A step that failed, with the number of the error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Failure {

@@ -4,7 +4,7 @@ use crate::support::{Scratch, exec, options, privileged, spec, started, unique};
 use ringfence_core::error::Explain;
 use ringfence_core::isolation::{Door, Ended, ExecRequest, Program, Strictness, Wall, WallState};
 use ringfence_sandbox::host;
-use ringfence_sandbox::zygote::{InitHandle, InitNotice, Started, Zygote};
+use ringfence_sandbox::zygote::{ANSWER_MS_MAX, InitHandle, InitNotice, Started, Zygote};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -212,6 +212,113 @@ fn two_programs_at_once_have_their_own_ends_and_signals() {
     started.init.signal(second, 9).unwrap();
     assert_eq!(ended(&mut started.init), (second, Ended::Signaled(9)));
     started.init.signal(second, 9).unwrap();
+    started.kill_and_wait().unwrap();
+}
+
+/// Stops every other process of its namespace, for ever.
+const STOPPER: &str = r"
+import os
+print('up', flush=True)
+while True:
+    try: os.kill(-1, 19)
+    except OSError: pass
+";
+
+/// LIMIT: programs started beside the stopper; it meets one between fork and exec long before.
+const STARTS_MAX: usize = 60;
+
+#[test]
+fn a_program_that_stops_the_start_of_others_costs_its_own_sandbox_only() {
+    if !privileged() {
+        return;
+    }
+    let mut wide = spec();
+    wide.cpu_millis = None;
+    let (zygote, mut started) = started(&wide);
+    let (stopper, [_in, stdout, _err]) = started
+        .init
+        .exec(&exec(&["python3", "-c", STOPPER]))
+        .unwrap();
+    assert_eq!(line(stdout), "up\n");
+    let mut streams = Vec::new();
+    let mut worst = Duration::ZERO;
+    let code = (0..STARTS_MAX).find_map(|_| {
+        let asked = Instant::now();
+        let outcome = started.init.exec(&exec(&["sleep", "1000"]));
+        worst = worst.max(asked.elapsed());
+        outcome
+            .map(|kept| streams.push(kept))
+            .err()
+            .map(|e| e.code().0)
+    });
+    assert_eq!(code, Some("run/exec-stalled"));
+    let limit = Duration::from_millis(ANSWER_MS_MAX + 1_000);
+    assert!(worst < limit, "{worst:?}");
+    // Nothing is asked of it again, every program in it is lost, and it can be ended.
+    let again = Instant::now();
+    let refused = started.init.exec(&exec(&["true"])).map_err(|e| e.code().0);
+    assert_eq!(refused.map(drop), Err("run/exec-stalled"));
+    assert!(again.elapsed() < Duration::from_secs(1));
+    let mut lost = Vec::new();
+    let last = loop {
+        match started.init.next_notice() {
+            Ok(Some(InitNotice::Ended { exec_id, ended })) => lost.push((exec_id, ended)),
+            Ok(other) => panic!("{other:?} where the end was due"),
+            Err(error) => break error.code().0,
+        }
+    };
+    assert_eq!(last, "run/exec-stalled");
+    assert!(lost.contains(&(stopper, Ended::Lost)), "{lost:?}");
+    started.kill_and_wait().unwrap();
+    // The next sandbox is none the worse for it.
+    let mut next = zygote.start(&spec()).unwrap();
+    let (id, _streams) = next.init.exec(&exec(&["true"])).unwrap();
+    assert_eq!(ended(&mut next.init), (id, Ended::Exited(0)));
+    next.kill_and_wait().unwrap();
+}
+
+#[test]
+fn a_child_that_is_stopped_before_its_exec_says_nothing_until_it_is_killed() {
+    // The control: what a reader without a limit would wait for.
+    let script = "import os, select\n\
+         r, w = os.pipe()\n\
+         child = os.fork()\n\
+         if child == 0:\n os.kill(os.getpid(), 19); os.execv('/bin/true', ['true'])\n\
+         os.close(w)\n\
+         os.waitpid(child, os.WUNTRACED)\n\
+         before = select.select([r], [], [], 1)[0]\n\
+         os.kill(child, 9)\n\
+         print(len(before), os.read(r, 1))";
+    let output = Command::new("/usr/bin/python3")
+        .args(["-c", script])
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "0 b''\n");
+}
+
+#[test]
+fn an_init_that_does_not_answer_is_given_up_and_no_late_answer_is_believed() {
+    if !privileged() {
+        return;
+    }
+    let (_zygote, mut started) = started(&spec());
+    let (id, _streams) = started.init.exec(&exec(&["sleep", "1000"])).unwrap();
+    let init = ringfence_sys::spawn::pid_of(&started.pidfd)
+        .unwrap()
+        .to_string();
+    let kill = |signal: &str| Command::new("kill").args([signal, &init]).status().unwrap();
+    assert!(kill("-STOP").success());
+    let asked = Instant::now();
+    let silent = started.init.connect(9000).map(drop).map_err(|e| e.code().0);
+    assert_eq!(silent, Err("run/sandbox-silent"));
+    let limit = Duration::from_millis(ANSWER_MS_MAX);
+    assert!((limit..limit * 2).contains(&asked.elapsed()));
+    // Its answer to the connect comes now, and is not taken for one to this.
+    assert!(kill("-CONT").success());
+    assert!(ringfence_sys::ns::readable(started.init.fd(), None).unwrap());
+    let next = started.init.exec(&exec(&["true"])).map(drop);
+    assert_eq!(next.map_err(|e| e.code().0), Err("run/sandbox-silent"));
+    assert_eq!(ended(&mut started.init), (id, Ended::Lost));
     started.kill_and_wait().unwrap();
 }
 

@@ -4,7 +4,7 @@ use crate::support::{Scratch, exec, privileged, unique};
 use ringfence_core::isolation::{Access, Door, Ended, ExecRequest, Mount, Spec, Strictness};
 use ringfence_core::ports::{Isolation, Sandbox};
 use ringfence_sandbox::client::SupervisorClient;
-use ringfence_sandbox::supervisor::{RESTARTING, RESTARTS_MAX};
+use ringfence_sandbox::supervisor::{EXECS_MAX, RESTARTING, RESTARTS_MAX};
 use ringfence_sys::seqpacket::SeqPacket;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::fs;
@@ -541,6 +541,75 @@ fn limits_freezing_and_unknown_names_are_answered_through_the_channel() {
             sandbox.stats().await.unwrap_err().code,
             "run/sandbox-unknown"
         );
+    });
+    stop(stage, server);
+}
+
+/// Whether the supervisor has no such sandbox any more.
+async fn is_gone(sandbox: &Arc<dyn Sandbox>) -> bool {
+    let code = sandbox.stats().await.map(drop).map_err(|e| e.code);
+    code == Err("run/sandbox-unknown".to_owned())
+}
+
+#[test]
+fn a_program_that_outlives_its_time_costs_its_sandbox_and_no_other() {
+    if !privileged() {
+        return;
+    }
+    let (stage, _recorder, server) = Stage::start("same");
+    let supervisor = stage.pid();
+    with_client(&server, |client| async move {
+        let sandbox = client.start(spec()).await.unwrap();
+        let init = members(supervisor).pop().unwrap();
+        let gone = pidfd(init);
+        let mut request = exec(&["sleep", "1000"]);
+        request.wall_ms = Some(500);
+        let running = sandbox.exec(request).await.unwrap();
+        // The control: who should kill the program cannot.
+        kill_process(init, Signal::STOP).unwrap();
+        let other = client.start(spec()).await.unwrap();
+        assert_eq!(running.ended.await, Ended::TimedOut);
+        assert!(is_gone(&sandbox).await);
+        await_end(&gone);
+        let fine = other.exec(exec(&["true"])).await.unwrap();
+        assert_eq!(fine.ended.await, Ended::Exited(0));
+        other.close().await.unwrap();
+    });
+    stop(stage, server);
+}
+
+#[test]
+fn a_program_that_stops_the_start_of_others_ends_with_its_sandbox() {
+    if !privileged() {
+        return;
+    }
+    let (stage, _recorder, server) = Stage::start("same");
+    with_client(&server, |client| async move {
+        let other = client.start(spec()).await.unwrap();
+        let mut wide = spec();
+        wide.cpu_millis = None;
+        let sandbox = client.start(wide).await.unwrap();
+        let stopper = "import os\nprint('up', flush=True)\nwhile True:\n try: os.kill(-1, 19)\n \
+                       except OSError: pass";
+        let running = sandbox.exec(exec(&["python3", "-c", stopper])).await;
+        let running = running.unwrap();
+        assert_eq!(line(running.stdout).0, "up");
+        let mut code = None;
+        for _ in 1..EXECS_MAX {
+            match sandbox.exec(exec(&["sleep", "1000"])).await {
+                Ok(_) => {}
+                Err(error) => {
+                    code = Some(error.code);
+                    break;
+                }
+            }
+        }
+        assert_eq!(code.as_deref(), Some("run/exec-stalled"));
+        assert_eq!(running.ended.await, Ended::Lost);
+        assert!(is_gone(&sandbox).await);
+        let fine = other.exec(exec(&["true"])).await.unwrap();
+        assert_eq!(fine.ended.await, Ended::Exited(0));
+        other.close().await.unwrap();
     });
     stop(stage, server);
 }
