@@ -75,6 +75,8 @@ pub struct App {
 pub struct Facts {
     /// When the service started.
     pub started: Option<Timestamp>,
+    /// Whether the operator has been told that everything runs.
+    pub ready: bool,
     /// Where the gateway listens, with scheme.
     pub gateway_url: String,
     /// Where the console listens, with scheme.

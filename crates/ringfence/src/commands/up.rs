@@ -207,7 +207,7 @@ fn detach(args: &UpArgs, folder: &Path, state: &Path, format: Format) -> Outcome
                 .unwrap_or(crate::ERROR));
         }
         if let Ok(status) = ask_running::<Status>(state, &get("/v1/status"))
-            && status.started.is_some()
+            && status.ready
         {
             if format == Format::Json {
                 render::json(&status)?;

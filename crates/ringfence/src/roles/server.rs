@@ -21,6 +21,7 @@ use std::io::Read as _;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What the supervisor said on the command line.
 struct Handed {
@@ -150,6 +151,10 @@ async fn serve(handed: Handed) -> RoleResult {
 }
 
 async fn live(options: Options, isolation: Arc<dyn Isolation>, manner: &Manner) -> RoleResult {
+    // Listened for from the first moment: an end that is asked for during the start comes after it,
+    // in order, and not in the middle of it.
+    let mut terminate = signal(SignalKind::terminate())
+        .map_err(|e| broken("signals cannot be received").because(e))?;
     let mut say = |line: &str| eprintln!("ringfence: {line}");
     let started = Box::pin(startup::start(options, isolation, &mut say)).await?;
     let running = match started {
@@ -168,7 +173,8 @@ async fn live(options: Options, isolation: Arc<dyn Isolation>, manner: &Manner) 
         show_checks(&checks, manner.format)?
     } else {
         render::welcome::print(&running, &manner.program, manner.rootless);
-        until_stopped(&running).await?;
+        running.app.learn(|facts| facts.ready = true);
+        until_stopped(&running, &mut terminate).await;
         PASS
     };
     startup::stop(&running.app).await?;
@@ -176,15 +182,11 @@ async fn live(options: Options, isolation: Arc<dyn Isolation>, manner: &Manner) 
 }
 
 /// Resolves on SIGTERM, or when a command asked for the end.
-async fn until_stopped(running: &Running) -> Result<(), Explained> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())
-        .map_err(|e| broken("signals cannot be received").because(e))?;
+async fn until_stopped(running: &Running, terminate: &mut Signal) {
     tokio::select! {
         _ = terminate.recv() => {}
         () = running.app.tasks.stopped() => {}
     }
-    Ok(())
 }
 
 fn show_checks(checks: &[Check], format: Format) -> RoleResult {

@@ -21,6 +21,8 @@ pub struct Status {
     pub project: String,
     /// When the service started.
     pub started: Option<Timestamp>,
+    /// Whether everything runs and the operator has been told so.
+    pub ready: bool,
     /// Where the gateway listens.
     pub gateway: String,
     /// Where the console listens.
@@ -84,6 +86,7 @@ pub async fn status(app: &App) -> Result<Status, Explained> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         project: app.project.to_string(),
         started: facts.started,
+        ready: facts.ready,
         gateway: facts.gateway_url,
         console: facts.console_url,
         authority: facts.authority.map(|p| p.to_string_lossy().into_owned()),

@@ -245,3 +245,20 @@ fn a_burst_of_attacks_freezes_its_key_only_and_becomes_a_case_with_an_alert() {
     let unknown = host.run(&["case", "show", "nothing"]);
     assert_eq!(unknown.code, Some(2), "{unknown:?}");
 }
+
+#[test]
+fn the_exec_door_is_limited_and_without_the_limit_it_is_not() {
+    let code = json!({"question": "```python\nprint(6 * 7)\n```"});
+    let statuses = |limit: &str| {
+        let host = Host::up(limit);
+        let key = host.key();
+        let ask = || host.post(&key, "/apps/helpdesk/ask", &code).0;
+        [ask(), ask(), ask()]
+    };
+    // One execution is three requests at the door: create, exec, delete.
+    assert_eq!(
+        statuses("[gateway.limits]\ndoor_requests_per_minute = 3"),
+        [200, 429, 429]
+    );
+    assert_eq!(statuses(""), [200, 200, 200]);
+}
