@@ -13,7 +13,7 @@ use bytes::Bytes;
 use ringfence_core::detection::{Channel, GuardAction, Scan, Step};
 use ringfence_core::ids::RuleId;
 use ringfence_core::json::parse_strict;
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 use std::collections::BTreeSet;
 
 /// A request that may go on.
@@ -79,8 +79,14 @@ pub fn examine(
     };
     for (key, value) in request.iter_mut() {
         look.names(key, Channel::User)?;
+        // Ollama reads names of fields in any case.
+        if key.eq_ignore_ascii_case("context") && holds_numbers(value) {
+            look.media("a context of token numbers")?;
+        }
         match (key.as_str(), value) {
             ("model", Value::String(name)) => look.text(Channel::User, name, Fixed::Yes)?,
+            ("seed", Value::Number(_)) => {}
+            ("options", Value::Object(options)) => look.options(options)?,
             ("messages", Value::Array(messages)) => {
                 for message in messages {
                     look.message(message)?;
@@ -130,6 +136,30 @@ fn check_shape(route: RouteId, request: &Map<String, Value>) -> Result<(), Gatew
     match request.get("stream") {
         None | Some(Value::Bool(_) | Value::Null) => Ok(()),
         _ => malformed("stream is not true or false"),
+    }
+}
+
+/// Ollama's `context` is a conversation as token numbers: a whole attack can stand in it, and no
+/// detector of text would see it.
+fn holds_numbers(value: &Value) -> bool {
+    match value {
+        Value::Number(_) => true,
+        Value::Array(items) => items.iter().any(holds_numbers),
+        Value::Object(fields) => fields.values().any(holds_numbers),
+        Value::Null | Value::Bool(_) | Value::String(_) => false,
+    }
+}
+
+/// A number as a person would write it: the digits before the point. What stands behind it is a
+/// measure, and coordinates look like cards often enough to matter.
+fn digits(number: &Number) -> String {
+    if let Some(n) = number.as_u64() {
+        n.to_string()
+    } else if let Some(n) = number.as_i64() {
+        n.unsigned_abs().to_string()
+    } else {
+        let n = number.as_f64().unwrap_or_default();
+        format!("{:.0}", n.abs().trunc())
     }
 }
 
@@ -218,18 +248,53 @@ impl Look<'_> {
                 }
                 Ok(())
             }
-            Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
+            Value::Number(number) => {
+                let written = digits(number);
+                let mut text = written.clone();
+                self.personal(channel, &mut text, Fixed::No)?;
+                if text != written {
+                    *value = Value::String(text);
+                }
+                Ok(())
+            }
+            Value::Null | Value::Bool(_) => Ok(()),
         }
     }
 
-    /// The name of a field reaches the model too, in a tool's schema for example.
+    /// Ollama's settings. A seed never reaches the model, and one random seed in forty is a valid
+    /// card number: redacting it would break honest requests.
+    fn options(&mut self, options: &mut Map<String, Value>) -> Result<(), Stopped> {
+        for (key, value) in options.iter_mut() {
+            self.names(key, Channel::User)?;
+            if key != "seed" || !value.is_number() {
+                self.value(Channel::User, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The name of a field reaches the model too, in a tool's schema for example. It is never
+    /// rewritten: another name is another request. So what would be redacted is refused.
     fn names(&mut self, key: &str, channel: Channel) -> Result<(), Stopped> {
-        // LIMIT: names up to this length cannot hold an instruction.
-        const SHORT_NAME_BYTES: usize = 16;
-        if key.len() <= SHORT_NAME_BYTES {
+        self.shield(channel, key)?;
+        let action = self.config.pii_inbound;
+        if action == GuardAction::Pass {
             return Ok(());
         }
-        self.shield(channel, key)
+        let (_, hits, step) = filter_whole(self.guard.inbound(), key);
+        let blocked = match step {
+            Step::Block(hit) => Some(hit),
+            _ if action == GuardAction::Tag => None,
+            Step::Continue => hits.first().cloned(),
+        };
+        if let Some(hit) = blocked {
+            return Err(Stopped {
+                error: GatewayError::PiiBlocked(hit.rule),
+                channel: Some(channel),
+            });
+        }
+        self.tagged.extend(hits.into_iter().map(|hit| hit.rule));
+        Ok(())
     }
 
     fn text(&mut self, channel: Channel, text: &mut String, fixed: Fixed) -> Result<(), Stopped> {

@@ -188,6 +188,111 @@ async fn content_that_cannot_be_scanned_is_refused_unless_the_operator_says_pass
     }
 }
 
+/// Sends one request to an engine that answers; returns the status, the answer, and what arrived.
+async fn sent(config: GuardConfig, path: &str, content: &Value) -> (u16, String, Vec<String>) {
+    let server = Scripted::answering(ANSWER).await;
+    let world = World::new(config, scripted(Engine::Ollama, &server));
+    let (status, text) = world.ask("POST", path, &content.to_string()).await;
+    (status, text, server.requests())
+}
+
+#[tokio::test]
+async fn a_conversation_as_token_numbers_is_refused_unless_the_operator_says_pass() {
+    for name in ["context", "Context"] {
+        let tokens = value!({"model": "m", "prompt": "go on", name: [1, 15_043, 29_892]});
+        let (status, text, seen) = sent(GuardConfig::default(), "/api/generate", &tokens).await;
+        assert_eq!(status, 403, "{text}");
+        assert!(text.contains("run/not-scanned"), "{text}");
+        assert_eq!(seen, Vec::<String>::new());
+        let open = GuardConfig {
+            unscanned: GuardAction::Pass,
+            ..GuardConfig::default()
+        };
+        let (status, _, seen) = sent(open, "/api/generate", &tokens).await;
+        assert_eq!(status, 200);
+        assert!(seen[0].ends_with(&tokens.to_string()), "{seen:?}");
+    }
+    for empty in [value!([]), Value::Null] {
+        let fresh = value!({"model": "m", "prompt": "go on", "context": empty});
+        assert_eq!(
+            sent(GuardConfig::default(), "/api/generate", &fresh)
+                .await
+                .0,
+            200
+        );
+    }
+}
+
+/// A card as a number in the places where a caller is free to put one.
+fn numbers() -> Vec<Value> {
+    let card = 4_111_111_111_111_111_u64;
+    let call = value!([{"function": {"name": "pay", "arguments": {"card": card}}}]);
+    let user = value!([{"role": "user", "content": "hello"}]);
+    vec![
+        value!({"model": "m", "messages": [{"role": "assistant", "content": "", "tool_calls": call}]}),
+        value!({"model": "m", "messages": user, "novel": {"deep": [card]}}),
+        value!({"model": "m", "messages": user, "novel": 4_111_111_111_111_111.5_f64}),
+        value!({"model": "m", "messages": user, "novel": -4_111_111_111_111_111_i64}),
+    ]
+}
+
+#[tokio::test]
+async fn personal_data_in_a_number_is_treated_like_that_in_a_text() {
+    for content in numbers() {
+        let (status, text, seen) = sent(GuardConfig::default(), "/api/chat", &content).await;
+        assert_eq!(status, 200, "{text}");
+        assert!(!seen[0].contains("4111111111111111"), "{seen:?}");
+        assert!(seen[0].contains("\"[REDACTED:card]\""), "{seen:?}");
+        let block = GuardConfig {
+            pii_inbound: GuardAction::Block,
+            ..GuardConfig::default()
+        };
+        let (status, text, seen) = sent(block, "/api/chat", &content).await;
+        assert_eq!(status, 403, "{content}");
+        assert!(text.contains("run/pii-blocked"), "{text}");
+        assert_eq!(seen, Vec::<String>::new());
+        let (status, _, seen) = sent(GuardConfig::off(), "/api/chat", &content).await;
+        assert_eq!(status, 200);
+        assert!(seen[0].ends_with(&content.to_string()), "{seen:?}");
+    }
+}
+
+#[tokio::test]
+async fn ordinary_numbers_arrive_as_they_came() {
+    let user = value!([{"role": "user", "content": "hello"}]);
+    let content = value!({"model": "m", "messages": user, "temperature": 0.7, "max_tokens": 4096,
+        "seed": 4_111_111_111_111_111_u64, "options": {"seed": 4_111_111_111_111_111_u64,
+        "num_ctx": 8192}, "created": 1_760_000_000, "created_ms": 1_760_000_000_000_u64,
+        "at": [52.520_006_599_999_98, 13.404_954], "logit_bias": {"50256": -100}});
+    let (status, text, seen) = sent(GuardConfig::default(), "/api/chat", &content).await;
+    assert_eq!(status, 200, "{text}");
+    assert!(seen[0].ends_with(&content.to_string()), "{seen:?}");
+}
+
+#[tokio::test]
+async fn personal_data_in_the_name_of_a_field_is_refused_and_never_rewritten() {
+    let user = value!([{"role": "user", "content": "hello"}]);
+    for name in ["4111111111111111", "ada@example.org"] {
+        for content in [
+            value!({"model": "m", "messages": user, name: 1}),
+            value!({"model": "m", "messages": user, "novel": [{name: true}]}),
+        ] {
+            let (status, text, seen) = sent(GuardConfig::default(), "/api/chat", &content).await;
+            assert_eq!(status, 403, "{content}");
+            assert!(text.contains("run/pii-blocked"), "{text}");
+            assert_eq!(seen, Vec::<String>::new());
+            let tag = GuardConfig {
+                pii_inbound: GuardAction::Tag,
+                ..GuardConfig::default()
+            };
+            assert_eq!(sent(tag, "/api/chat", &content).await.0, 200);
+            let (status, _, seen) = sent(GuardConfig::off(), "/api/chat", &content).await;
+            assert_eq!(status, 200);
+            assert!(seen[0].ends_with(&content.to_string()), "{seen:?}");
+        }
+    }
+}
+
 struct Asleep(DetectGuard);
 impl Guard for Asleep {
     fn scan(&self, _: Channel, _: &str) -> Scan {
