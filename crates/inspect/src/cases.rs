@@ -92,6 +92,13 @@ pub(crate) static CASES: &[Case] = &[
         b"Pid\n.",
         "admit/pickle-persistent-id",
     ),
+    bad(
+        "pickle",
+        "cache.txt",
+        b"N0cos\nsystem\n(S'id'\ntR.",
+        "admit/pickle-dangerous-global",
+    ),
+    good("pickle", "news.txt", b"N0cos\nsystem\nis what it says\n"),
     good("pickle", "model.pkl", b"(dp0\nS'a'\np1\nI1\ns."),
     good(
         "pickle",

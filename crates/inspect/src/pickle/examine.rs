@@ -2,7 +2,7 @@
 
 use super::allow::Standing;
 use super::archive::{self, Content, Entry};
-use super::machine::{End, OCTETS_PER_OPCODE, OPCODES_MAX, Oddity, Walk, walk};
+use super::machine::{End, GlobalUse, OCTETS_PER_OPCODE, OPCODES_MAX, Oddity, Walk, walk};
 use super::reader::{Reading, Span};
 use super::{
     DEPTH_MAX, INFLATED_BYTES_MAX, MEMBER_TEXT_BYTES_MAX, PICKLE_EXTENSIONS, STREAM_PICKLES_MAX,
@@ -366,6 +366,9 @@ impl Examination {
                 }
                 if walk.calls_danger() {
                     self.report(place, bytes, at, &walk);
+                } else if padded(&walk) {
+                    // Padding in front of an import must not pass for "looked at".
+                    self.damage(place, &walk, bytes.len() - at);
                 }
                 break;
             }
@@ -573,6 +576,23 @@ impl Examination {
                 .sure(sure),
         );
     }
+}
+
+/// Whether a loader that is given these octets would call something that the list does not hold,
+/// whatever the first opcode is. Any harmless one (`N0`, `I0 LF 0`, `]0`) can stand before an
+/// import, so the first octets say nothing; a walk does, and in ordinary text it ends at once.
+pub(super) fn runs(bytes: &[u8]) -> bool {
+    let walk = walk(bytes, 0, Reading::Straight, OPCODES_MAX);
+    let called = |g: &GlobalUse| g.called && g.standing != Standing::Allowed;
+    walk.garbled != Some(true)
+        && (padded(&walk)
+            || walk.calls_danger()
+            || (walk.whole() && walk.globals.iter().any(called)))
+}
+
+/// Whether a limit ended the walk of octets that a loader would still read.
+fn padded(walk: &Walk) -> bool {
+    walk.end == End::Budget && !walk.faulty && walk.garbled != Some(true)
 }
 
 fn is_sure(certainty: Certainty, walk: &Walk, bytes: &[u8]) -> bool {

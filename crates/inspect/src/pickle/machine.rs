@@ -108,6 +108,8 @@ pub(super) struct Walk {
     pub(super) oddities: BTreeMap<Oddity, usize>,
     /// The real machine would have raised an error here.
     pub(super) faulty: bool,
+    /// At the first line that every reader refuses: whether nothing dangerous was called before.
+    pub(super) garbled: Option<bool>,
     pub(super) frame_lie: bool,
     pub(super) straddled: bool,
     pub(super) literals: Vec<Span>,
@@ -161,6 +163,7 @@ pub(super) fn walk(bytes: &[u8], start: usize, reading: Reading, budget: u64) ->
             globals: Vec::new(),
             oddities: BTreeMap::new(),
             faulty: false,
+            garbled: None,
             frame_lie: false,
             straddled: false,
             literals: Vec::new(),
@@ -212,6 +215,14 @@ impl Machine<'_> {
         span
     }
 
+    /// Notes a line that ends every real reader. The walk goes on, but what follows cannot run:
+    /// prose is full of such lines.
+    fn expect(&mut self, readable: bool) {
+        if !readable && self.walk.garbled.is_none() {
+            self.walk.garbled = Some(!self.walk.calls_danger());
+        }
+    }
+
     fn over_limit(&self) -> bool {
         self.stack.len() > STACK_VALUES_MAX
             || self.memo.len() > MEMO_ENTRIES_MAX
@@ -253,7 +264,8 @@ impl Machine<'_> {
     fn plain(&mut self, opcode: u8) -> Option<bool> {
         match opcode {
             b'F' | b'I' | b'L' => {
-                self.line()?;
+                let span = self.line()?;
+                self.expect(number(self.cursor.slice(span)));
                 self.stack.push(Value::Plain);
             }
             b'J' | b'K' | b'M' | b'G' => {
@@ -341,7 +353,8 @@ impl Machine<'_> {
                 }
             }
             b'P' => {
-                self.line()?;
+                let span = self.line()?;
+                self.expect(!spaced(self.cursor.slice(span)));
                 self.odd(Oddity::PersistentId, offset);
                 self.stack.push(Value::Made);
             }
@@ -380,6 +393,7 @@ impl Machine<'_> {
         let name = self.line();
         let text = |span: Span| String::from_utf8_lossy(self.cursor.slice(span)).into_owned();
         let pair = (text(module), name.map(text).unwrap_or_default());
+        self.expect(![&pair.0, &pair.1].iter().any(|t| spaced(t.as_bytes())));
         let value = self.global(pair, opcode, offset);
         name.map(|_| value)
     }
@@ -451,6 +465,9 @@ impl Machine<'_> {
             b'C' => (self.cursor.counted(1)?, None),
             _ => (self.cursor.counted(8)?, None),
         };
+        if spelling == Some(Spelling::Quoted) {
+            self.expect(unquote(self.cursor.slice(span)).is_some());
+        }
         if super::nested::promising(self.cursor.slice(span)) {
             if self.walk.literals.len() < LITERALS_MAX {
                 self.walk.literals.push(span);
@@ -493,6 +510,7 @@ impl Machine<'_> {
             (None, putting) => {
                 self.memo_tainted = true;
                 self.walk.faulty = true;
+                self.expect(false);
                 if !putting {
                     self.stack.push(Value::Unknown);
                 }
@@ -571,6 +589,28 @@ fn first_text(items: &[Value]) -> Option<Text> {
         Some(Value::Text(text)) => Some(*text),
         _ => None,
     }
+}
+
+/// Blanks inside: no module, no number, no persistent id that anyone writes.
+fn spaced(line: &[u8]) -> bool {
+    line.trim_ascii().iter().any(u8::is_ascii_whitespace)
+}
+
+/// Whether a reader could take a line for a number: laxer than `int()` and `float()`, which differ
+/// between readers, but no prose.
+fn number(line: &[u8]) -> bool {
+    let text = line.trim_ascii();
+    let unsigned = match text {
+        [b'+' | b'-', rest @ ..] => rest,
+        all => all,
+    };
+    let named = [&b"inf"[..], b"nan"].iter().any(|name| {
+        unsigned
+            .get(..name.len())
+            .is_some_and(|head| head.eq_ignore_ascii_case(name))
+    });
+    let digit = |b: &u8| b.is_ascii_digit() || *b == b'.' || !b.is_ascii();
+    !spaced(text) && (named || unsigned.first().is_some_and(digit))
 }
 
 fn unquote(bytes: &[u8]) -> Option<&[u8]> {

@@ -59,6 +59,7 @@ impl FileInspector for Pickle {
             || SHARED_EXTENSIONS.contains(&extension.as_str())
             || nested::raw(file.bytes)
             || examine::container(file.bytes).is_some()
+            || examine::runs(file.bytes)
     }
 
     fn inspect(&self, file: &FileView<'_>) -> Inspection {

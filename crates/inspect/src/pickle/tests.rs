@@ -1,7 +1,7 @@
 //! Hostile and honest pickles, built octet by octet. None is ever loaded.
 
 use super::Pickle;
-use super::machine::OPCODES_MAX;
+use super::machine::{OPCODES_MAX, STACK_VALUES_MAX};
 use crate::file::{FileInspector, FileView, Inspection};
 use proptest::prelude::*;
 use std::io::{Cursor, Write};
@@ -196,6 +196,104 @@ fn several_pickles_prefixes_and_what_follows_stop() {
         (vec![], vec!["pickle-trailing-data".to_owned()])
     );
     clean("m.pkl", b"\x80\x02}.\n\0\0");
+}
+
+/// What hides it: no name says "pickle", and the first octet is not one that an import begins with.
+#[test]
+fn a_harmless_first_opcode_hides_no_import_in_a_file_of_any_name() {
+    const CALL: &[u8] = b"cos\nsystem\n(S'id'\ntR.";
+    let long = b"N0".repeat(1_000);
+    for first in [
+        &b"N0"[..],
+        b"I0\n0",
+        b"]0",
+        b"}0",
+        b"F1\n0",
+        b")0N0",
+        b"",
+        &long,
+    ] {
+        let bytes = [first, CALL].concat();
+        assert!(first.is_empty() || !super::nested::raw(&bytes));
+        for path in ["cache.txt", "weights", "state.json", "notes.md", "app.py"] {
+            hostile(path, &bytes);
+            hostile(path, &[&bytes[..bytes.len() - 1], b" and more"].concat());
+        }
+    }
+    // A line that is no number ends the reader, but only from there on.
+    hostile("cache.txt", b"N0cos\nsystem\n(S'id'\ntRI am late\n.");
+    for first in [
+        &b"I0x1f\n0"[..],
+        b"I 1_0 \n0",
+        b"F-inf\n0",
+        b"FNaN\n0",
+        b"L5L\n0",
+        b"P1\n0",
+    ] {
+        hostile("cache.txt", &[first, CALL].concat());
+    }
+    hostile("state.json", b"N0(S'id'\nios\nsystem\n.");
+    hostile("weights", b"N0\x8c\x02os\x8c\x06system\x93(S'id'\ntR.");
+    assert_eq!(
+        check("weights", b"N0cmy.own\nThing\n)R.").0,
+        ["admit/pickle-unlisted-global"]
+    );
+}
+
+#[test]
+fn text_about_pickles_is_no_pickle() {
+    for text in [
+        &b"N0cos\nsystem\n"[..],
+        b"N0cos\nsystem\n.",
+        b"In a pickle, c imports:\ncos\nsystem\n(S'id'\ntR.\n",
+        b"# Pickles\n\n```\ncos\nsystem\n(S'id'\ntR.\n```\n",
+        b"import os\nos.system('id')\n",
+        b"PAYLOAD = b\"N0cos\\nsystem\\n(S'id'\\ntR.\"\n",
+        b"{\"a\": [1, 2]}",
+        b"[]",
+        b"{}\n",
+        b"N.",
+        b"Strings first.\ncos\nsystem\n(S'id'\ntR.\n",
+        b"can you see\nhow it works\ncos\nsystem\n(S'id'\ntR.\n",
+        b"Pickles run.\n0cos\nsystem\n(S'id'\ntR.\n",
+        b"go to\ncos\nsystem\n(S'id'\ntR.\n",
+        b"I am here.\nAnd there.\n",
+        b"(see os.system)\n",
+        b"]]]]",
+        b"",
+    ] {
+        for path in ["cache.txt", "weights", "state.json", "notes.md", "app.py"] {
+            assert_eq!(check(path, text), (vec![], vec![]), "{path}: {text:?}");
+        }
+    }
+}
+
+#[test]
+fn no_source_of_this_crate_is_taken_for_a_pickle() {
+    let mut folders = vec![std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR"))];
+    let mut files = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let bytes = std::fs::read(&path).expect("a file");
+                assert!(!super::examine::runs(&bytes), "{}", path.display());
+                files += 1;
+            }
+        }
+    }
+    assert!(files > 20);
+}
+
+#[test]
+fn padding_beyond_the_limits_is_a_skip_and_not_understood() {
+    let pad = |n: usize| [&b"N".repeat(n)[..], b"0cos\nsystem\n(S'id'\ntR."].concat();
+    hostile("cache.txt", &pad(STACK_VALUES_MAX - 3));
+    let seen = look("cache.txt", &pad(STACK_VALUES_MAX + 1));
+    assert_eq!(seen.bytes_understood, 0);
+    assert_eq!(seen.skips[0].reason, "pickle-budget");
 }
 
 #[test]
@@ -477,7 +575,7 @@ fn pickles_in_one_stream_are_bounded() {
 
 #[test]
 fn text_of_members_is_bounded() {
-    let half = vec![b'a'; usize::try_from(super::MEMBER_TEXT_BYTES_MAX / 2).expect("fits")];
+    let half = vec![b'x'; usize::try_from(super::MEMBER_TEXT_BYTES_MAX / 2).expect("fits")];
     let two = archive(&[("a.txt", &half), ("b.txt", &half)]);
     assert_eq!(check("t.zip", &two).1, [""; 0]);
     let three = archive(&[("a.txt", &half), ("b.txt", &half), ("c.txt", b"a")]);
