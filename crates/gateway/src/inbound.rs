@@ -92,7 +92,7 @@ pub fn examine(
                     look.message(message)?;
                 }
             }
-            ("images", Value::Array(images)) if !images.is_empty() => look.media("images")?,
+            (key, value) if pictures(key, value) => look.media("images")?,
             (key, value) => look.value(top_level(key), value)?,
         }
     }
@@ -137,6 +137,13 @@ fn check_shape(route: RouteId, request: &Map<String, Value>) -> Result<(), Gatew
         None | Some(Value::Bool(_) | Value::Null) => Ok(()),
         _ => malformed("stream is not true or false"),
     }
+}
+
+/// Whether a field holds pictures, as Ollama reads its name: in any case, and with a long s for an
+/// s (the folding of Go's `encoding/json`).
+fn pictures(key: &str, value: &Value) -> bool {
+    key.replace('\u{17f}', "s").eq_ignore_ascii_case("images")
+        && value.as_array().is_some_and(|images| !images.is_empty())
 }
 
 /// Ollama's `context` is a conversation as token numbers: a whole attack can stand in it, and no
@@ -204,10 +211,8 @@ impl Look<'_> {
         if let Some(Value::Array(parts)) = message.get("content") {
             self.parts(channel, parts)?;
         }
-        if message
-            .get("images")
-            .and_then(Value::as_array)
-            .is_some_and(|i| !i.is_empty())
+        if let Value::Object(fields) = &*message
+            && fields.iter().any(|(key, value)| pictures(key, value))
         {
             self.media("images")?;
         }

@@ -188,6 +188,28 @@ async fn content_that_cannot_be_scanned_is_refused_unless_the_operator_says_pass
     }
 }
 
+#[tokio::test]
+async fn no_spelling_of_a_name_that_ollama_reads_hides_a_picture() {
+    for name in ["images", "Images", "IMAGE\u{17f}"] {
+        let message = value!({"role": "user", "content": "what is this?", name: ["AAAA"]});
+        for (path, content) in [
+            ("/api/chat", value!({"model": "m", "messages": [message]})),
+            (
+                "/api/generate",
+                value!({"model": "m", "prompt": "what?", name: ["AAAA"]}),
+            ),
+        ] {
+            let (status, text, seen) = sent(GuardConfig::default(), path, &content).await;
+            assert_eq!(status, 403, "{content}");
+            assert!(text.contains("run/not-scanned"), "{text}");
+            assert_eq!(seen, Vec::<String>::new());
+            let (status, _, seen) = sent(GuardConfig::off(), path, &content).await;
+            assert_eq!(status, 200);
+            assert!(seen[0].ends_with(&content.to_string()), "{seen:?}");
+        }
+    }
+}
+
 /// Sends one request to an engine that answers; returns the status, the answer, and what arrived.
 async fn sent(config: GuardConfig, path: &str, content: &Value) -> (u16, String, Vec<String>) {
     let server = Scripted::answering(ANSWER).await;
