@@ -95,6 +95,28 @@ fn families() -> io::Result<Rules> {
     ]))
 }
 
+/// Scheduling and limits of any process but the caller, which is number 0: a program could starve
+/// the init, or the start of another program, which have its user id.
+fn of_other_processes() -> io::Result<Rules> {
+    let mut rules = Rules::new();
+    for call in table::OF_PROCESSES {
+        rules.insert(*call, vec![all(vec![when(0, SeccompCmpOp::Ne, 0)?])?]);
+    }
+    rules.insert(
+        libc::SYS_setpriority,
+        vec![
+            // A group or a user is more than the caller.
+            all(vec![when(
+                0,
+                SeccompCmpOp::Ne,
+                u64::from(libc::PRIO_PROCESS),
+            )?])?,
+            all(vec![when(1, SeccompCmpOp::Ne, 0)?])?,
+        ],
+    );
+    Ok(rules)
+}
+
 /// What exists, is refused, and says so with EPERM.
 fn refusals() -> io::Result<Rules> {
     let mut rules: Rules = table::REFUSED.iter().map(|n| (*n, Vec::new())).collect();
@@ -129,8 +151,14 @@ fn refusals() -> io::Result<Rules> {
             all(vec![kind(table::SOCK_PACKET)?])?,
             all(vec![kind(table::SOCK_DCCP)?])?,
             all(vec![protocol(libc::IPPROTO_SCTP)?])?,
+            // Outside of Unix sockets a sequence of packets is SCTP, which protocol 0 also means.
+            all(vec![
+                kind(libc::SOCK_SEQPACKET)?,
+                when(0, SeccompCmpOp::Ne, u64::from(libc::AF_UNIX.unsigned_abs()))?,
+            ])?,
         ],
     );
+    rules.extend(of_other_processes()?);
     // 0 is the ordinary Linux personality and all ones only asks; the rest weakens the address
     // layout or changes the system call table.
     rules.insert(

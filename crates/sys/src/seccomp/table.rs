@@ -167,6 +167,15 @@ pub(super) static ABSENT: &[i64] = &[
     l::SYS_io_uring_register,
 ];
 
+/// Calls that change how another process is scheduled or limited, which their first argument names.
+pub(super) static OF_PROCESSES: &[i64] = &[
+    l::SYS_sched_setscheduler,
+    l::SYS_sched_setattr,
+    l::SYS_sched_setparam,
+    l::SYS_sched_setaffinity,
+    l::SYS_prlimit64,
+];
+
 /// Flags of `open` with which its mode counts: `O_CREAT` and the bit of `O_TMPFILE`.
 pub(super) const CREATING: [u64; 2] = [0o100, 0o20_000_000];
 
