@@ -6,6 +6,7 @@
 //! stands behind them. It opens no connection, parses no hostile input and has no second thread.
 //! INVARIANT: when this process is gone, however it went, so is everything it started.
 
+mod ceilings;
 mod channel;
 mod doors;
 mod error;
@@ -14,6 +15,7 @@ mod run_loop;
 mod sandboxes;
 mod state;
 
+pub use ceilings::{SANDBOX_PROCESSES_MAX, SMALL_HOST_BYTES};
 pub use channel::QUEUE_MAX;
 pub use doors::{LINGER_MAX, RESTARTING};
 pub use error::SupervisorError;

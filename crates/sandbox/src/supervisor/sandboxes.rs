@@ -1,9 +1,10 @@
 //! The live sandboxes: what may be asked of them, and what they say by themselves.
 //!
 //! The server is not trusted here: it can be taken over through what it parses. It may only ask for
-//! what the operator's configuration allows: mounts below named roots, and no weaker walls than
-//! accepted at the start.
+//! what the operator's configuration allows: mounts below named roots, no weaker walls than
+//! accepted at the start, and no more of the host than it has.
 
+use super::ceilings::Ceilings;
 use crate::error::SandboxError;
 use crate::protocol::{Answer, Ask, DOORS_MAX, Notice, evidence_parts};
 use crate::zygote::{InitNotice, Started, Zygote};
@@ -40,6 +41,7 @@ pub(super) type Reply = (Answer, Vec<OwnedFd>);
 /// All live sandboxes.
 pub(super) struct Sandboxes {
     permits: Permits,
+    ceilings: Ceilings,
     live: BTreeMap<SandboxId, Live>,
 }
 
@@ -62,7 +64,7 @@ struct Exec {
     overdue: Option<Instant>,
 }
 
-fn failed(code: &'static str, what: impl Into<String>, help: &str) -> Explained {
+pub(super) fn failed(code: &'static str, what: impl Into<String>, help: &str) -> Explained {
     Explained::new(ErrorCode(code), what, help)
 }
 
@@ -74,6 +76,7 @@ impl Sandboxes {
     pub(super) fn new(permits: Permits) -> Self {
         Self {
             permits,
+            ceilings: Ceilings::of_host(),
             live: BTreeMap::new(),
         }
     }
@@ -145,6 +148,7 @@ impl Sandboxes {
             return Err(failed("run/sandbox-exists", what, "use another id"));
         }
         self.permits.check(&mut spec)?;
+        self.ceilings.check(&mut spec)?;
         let started = zygote.start(&spec).map_err(|e| explained(&e))?;
         let answer = Answer::Started {
             attestation: started.attestation.clone(),

@@ -4,7 +4,7 @@ use crate::support::{Scratch, exec, privileged, unique};
 use ringfence_core::isolation::{Access, Door, Ended, ExecRequest, Mount, Spec, Strictness};
 use ringfence_core::ports::{Isolation, Sandbox};
 use ringfence_sandbox::client::SupervisorClient;
-use ringfence_sandbox::supervisor::{EXECS_MAX, RESTARTING, RESTARTS_MAX};
+use ringfence_sandbox::supervisor::{EXECS_MAX, RESTARTING, RESTARTS_MAX, SANDBOX_PROCESSES_MAX};
 use ringfence_sys::seqpacket::SeqPacket;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::fs;
@@ -504,6 +504,17 @@ fn a_taken_over_server_cannot_mount_the_host_or_weaken_the_walls() {
         weak.strictness = Strictness::AcceptWeaker;
         let refused = client.start(weak).await.err().unwrap();
         assert_eq!(refused.code, "run/weaker-not-accepted");
+        for take in [
+            (|spec: &mut Spec| spec.memory_bytes = u64::MAX) as fn(&mut Spec),
+            |spec| spec.processes = SANDBOX_PROCESSES_MAX + 1,
+            |spec| spec.cpu_millis = Some(u32::MAX),
+            |spec| spec.tmp_bytes = u64::MAX,
+        ] {
+            let mut greedy = spec();
+            take(&mut greedy);
+            let refused = client.start(greedy).await.err().unwrap();
+            assert_eq!(refused.code, "run/limit-too-high");
+        }
         let sandbox = client.start(mounting(&mountable)).await.unwrap();
         let running = sandbox.exec(exec(&["cat", "/project/file"])).await.unwrap();
         assert_eq!(running.ended.await, Ended::Exited(0));
