@@ -61,7 +61,7 @@ fn count(source: &Source, figures: &mut Figures) {
         if bare.starts_with("//") {
             continue;
         }
-        figures.unwraps += bare.matches(".unwrap()").count() + bare.matches(".expect(").count();
+        figures.unwraps += bare.matches(".unwrap()").count() + bare.matches(".expect(\"").count();
         let is_unsafe = bare.contains("unsafe {") || bare.contains("unsafe fn");
         figures.unsafe_outside +=
             usize::from(is_unsafe && !matches!(source.krate(), "sys" | "xtask"));
