@@ -31,6 +31,7 @@ pub mod lexer;
 mod pattern;
 pub mod pii;
 pub mod redact;
+mod rulefile;
 pub mod secrets;
 pub mod shield;
 pub mod stream;

@@ -2,8 +2,8 @@
 
 use crate::error::DetectError;
 use crate::pattern::{Alphabet, Pattern};
-use ringfence_core::ids::RuleId;
-use ringfence_core::rule::{Matcher, RuleCard, RuleTests};
+use crate::rulefile::{self, Defaults, Own};
+use ringfence_core::rule::{RuleCard, RuleTests};
 use ringfence_core::severity::Severity;
 use serde::Deserialize;
 
@@ -33,21 +33,6 @@ pub(crate) enum Context {
 struct File {
     defaults: Defaults,
     rule: Vec<Entry>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Defaults {
-    why: String,
-    impact: String,
-    fix: String,
-    mitigation: String,
-    severity: Severity,
-    authors: Vec<String>,
-    source: String,
-    licence: String,
-    tags: Vec<String>,
-    since: String,
 }
 
 #[derive(Deserialize)]
@@ -99,56 +84,25 @@ impl SecretRule {
 
 /// All rules, in the order of the file: earlier ones win a tie.
 pub(crate) fn load() -> Result<Vec<SecretRule>, DetectError> {
-    let file: File = toml::from_str(TEXT).map_err(|e| DetectError::RuleFile {
-        file: FILE.to_owned(),
-        reason: e.to_string(),
-    })?;
-    let File { defaults, rule } = file;
+    let File { defaults, rule } = rulefile::read(FILE, TEXT)?;
     rule.into_iter()
         .map(|entry| compile(entry, &defaults))
         .collect()
 }
 
 fn compile(entry: Entry, defaults: &Defaults) -> Result<SecretRule, DetectError> {
-    let refuse = |reason: &str| DetectError::Rule {
-        rule: entry.id.clone(),
-        reason: reason.to_owned(),
-    };
-    let id: RuleId = entry
-        .id
-        .parse()
-        .map_err(|_| refuse("the id is not well formed"))?;
     let pattern = Pattern::new(&entry.id, &entry.pattern, Alphabet::Ascii)?;
-    if entry.keywords.is_empty() {
-        return Err(refuse("it has no keyword"));
-    }
-    let card = RuleCard {
-        id,
+    let card = defaults.card(Own {
+        id: entry.id,
         title: entry.title,
-        why: defaults.why.clone(),
-        impact: defaults.impact.clone(),
-        fix: defaults.fix.clone(),
-        mitigation: defaults.mitigation.clone(),
-        severity: entry.severity.unwrap_or(defaults.severity),
-        matcher: Matcher::Regex {
-            pattern: entry.pattern,
-            keywords: entry.keywords.clone(),
-            entropy_tenths_min: entry.entropy_tenths_min,
-        },
+        severity: entry.severity,
+        pattern: entry.pattern,
+        keywords: entry.keywords.clone(),
+        entropy_tenths_min: entry.entropy_tenths_min,
         tests: RuleTests {
             must_match: entry.must_match,
             must_not_match: entry.must_not_match,
         },
-        authors: defaults.authors.clone(),
-        source: defaults.source.clone(),
-        licence: defaults.licence.clone(),
-        tags: defaults.tags.clone(),
-        since: defaults.since.clone(),
-    }
-    .checked()
-    .map_err(|e| DetectError::Rule {
-        rule: entry.id.clone(),
-        reason: e.to_string(),
     })?;
     Ok(SecretRule {
         card,

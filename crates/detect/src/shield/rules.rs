@@ -2,10 +2,9 @@
 
 use crate::error::DetectError;
 use crate::pattern::{Alphabet, Pattern};
+use crate::rulefile::{self, Defaults, Own};
 use ringfence_core::detection::Label;
-use ringfence_core::ids::RuleId;
-use ringfence_core::rule::{Matcher, RuleCard, RuleTests};
-use ringfence_core::severity::Severity;
+use ringfence_core::rule::{RuleCard, RuleTests};
 use serde::Deserialize;
 
 const FILES: [(&str, &str); 4] = [
@@ -42,24 +41,9 @@ pub(crate) enum Channels {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
+    channels: Channels,
     defaults: Defaults,
     rule: Vec<Entry>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Defaults {
-    why: String,
-    impact: String,
-    fix: String,
-    mitigation: String,
-    severity: Severity,
-    authors: Vec<String>,
-    source: String,
-    licence: String,
-    tags: Vec<String>,
-    since: String,
-    channels: Channels,
 }
 
 #[derive(Deserialize)]
@@ -88,63 +72,37 @@ pub(crate) struct ShieldRule {
 pub(crate) fn load() -> Result<Vec<ShieldRule>, DetectError> {
     let mut rules = Vec::new();
     for (name, text) in FILES {
-        let file: File = toml::from_str(text).map_err(|e| DetectError::RuleFile {
-            file: name.to_owned(),
-            reason: e.to_string(),
-        })?;
+        let file: File = rulefile::read(name, text)?;
         for entry in file.rule {
-            rules.push(compile(entry, &file.defaults)?);
+            rules.push(compile(entry, file.channels, &file.defaults)?);
         }
     }
     Ok(rules)
 }
 
-fn compile(entry: Entry, defaults: &Defaults) -> Result<ShieldRule, DetectError> {
-    let refuse = |reason: String| DetectError::Rule {
-        rule: entry.id.clone(),
-        reason,
-    };
-    let id: RuleId = entry
-        .id
-        .parse()
-        .map_err(|_| refuse("the id is not well formed".to_owned()))?;
-    if entry.keywords.is_empty() {
-        return Err(refuse("it has no keyword".to_owned()));
-    }
+fn compile(
+    entry: Entry,
+    channels: Channels,
+    defaults: &Defaults,
+) -> Result<ShieldRule, DetectError> {
     let expression = entry.pattern.replace(' ', BLANK).replace('~', GAP);
     let pattern = Pattern::new(&entry.id, &expression, Alphabet::Unicode)?;
-    let card = RuleCard {
-        id,
+    let card = defaults.card(Own {
+        id: entry.id,
         title: entry.title,
-        why: defaults.why.clone(),
-        impact: defaults.impact.clone(),
-        fix: defaults.fix.clone(),
-        mitigation: defaults.mitigation.clone(),
-        severity: defaults.severity,
-        matcher: Matcher::Regex {
-            pattern: expression,
-            keywords: entry.keywords.clone(),
-            entropy_tenths_min: None,
-        },
+        severity: None,
+        pattern: expression,
+        keywords: entry.keywords.clone(),
+        entropy_tenths_min: None,
         tests: RuleTests {
             must_match: entry.must_match,
             must_not_match: entry.must_not_match,
         },
-        authors: defaults.authors.clone(),
-        source: defaults.source.clone(),
-        licence: defaults.licence.clone(),
-        tags: defaults.tags.clone(),
-        since: defaults.since.clone(),
-    }
-    .checked()
-    .map_err(|e| DetectError::Rule {
-        rule: entry.id.clone(),
-        reason: e.to_string(),
     })?;
     Ok(ShieldRule {
         card,
         label: entry.label,
-        channels: defaults.channels,
+        channels,
         keywords: entry.keywords,
         pattern,
     })
