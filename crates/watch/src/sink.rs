@@ -94,26 +94,12 @@ impl Watch {
 
     /// The last events of a project that are not samples, newest first.
     pub fn recent(&self, project: &ProjectId, count: usize) -> Vec<Event> {
-        let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        events
-            .iter()
-            .rev()
-            .filter(|e| &e.project == project)
-            .take(count)
-            .cloned()
-            .collect()
+        newest(&self.events, project, count)
     }
 
     /// The last samples of a project, newest first.
     pub fn recent_samples(&self, project: &ProjectId, count: usize) -> Vec<Event> {
-        let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
-        samples
-            .iter()
-            .rev()
-            .filter(|e| &e.project == project)
-            .take(count)
-            .cloned()
-            .collect()
+        newest(&self.samples, project, count)
     }
 
     /// Samples that are no longer at hand because younger ones came.
@@ -201,6 +187,17 @@ pub fn state_name(state: BreakerState) -> &'static str {
         BreakerState::Frozen => "frozen",
         BreakerState::HalfOpen => "half-open",
     }
+}
+
+/// The last `count` events of a project in a ring, newest first.
+fn newest(ring: &Mutex<VecDeque<Event>>, project: &ProjectId, count: usize) -> Vec<Event> {
+    let ring = ring.lock().unwrap_or_else(PoisonError::into_inner);
+    ring.iter()
+        .rev()
+        .filter(|e| &e.project == project)
+        .take(count)
+        .cloned()
+        .collect()
 }
 
 impl EventSink for Watch {
