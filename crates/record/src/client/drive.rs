@@ -142,13 +142,7 @@ impl Driver {
         let mut closed = false;
         let mut out = Vec::new();
         for (id, fill) in &self.fills {
-            protocol::write(
-                &Numbered {
-                    id: *id,
-                    body: &fill.ask,
-                },
-                &mut out,
-            )?;
+            say(*id, &fill.ask, &mut out)?;
         }
         self.refill(&mut out)?;
         let mut retry = tokio::time::interval(RETRY);
@@ -213,13 +207,7 @@ impl Driver {
             return;
         }
         let id = self.id();
-        match protocol::write(
-            &Numbered {
-                id,
-                body: &call.ask,
-            },
-            out,
-        ) {
+        match say(id, &call.ask, out) {
             Ok(()) => drop(self.calls.insert(id, call.back)),
             Err(error) => {
                 let error = crate::error::explain(error);
@@ -230,26 +218,12 @@ impl Driver {
 
     fn fill(&mut self, mut fill: Fill, out: &mut Vec<u8>) -> Result<(), RecordError> {
         let id = self.id();
-        if protocol::write(
-            &Numbered {
-                id,
-                body: &fill.ask,
-            },
-            out,
-        )
-        .is_err()
-        {
+        if say(id, &fill.ask, out).is_err() {
             // A leaf that fits no message fits no log; its number is counted.
             if let Ask::Settle { sequence, .. } = fill.ask {
                 fill.ask = Ask::Drop { sequence };
             }
-            protocol::write(
-                &Numbered {
-                    id,
-                    body: &fill.ask,
-                },
-                out,
-            )?;
+            say(id, &fill.ask, out)?;
         }
         self.fills.insert(id, fill);
         Ok(())
@@ -261,25 +235,13 @@ impl Driver {
         }
         let id = self.id();
         self.reserving = Some(id);
-        protocol::write(
-            &Numbered {
-                id,
-                body: Ask::Reserve {},
-            },
-            out,
-        )
+        say(id, &Ask::Reserve {}, out)
     }
 
     fn send_again(&mut self, out: &mut Vec<u8>) -> Result<(), RecordError> {
         for id in std::mem::take(&mut self.retry) {
             if let Some(fill) = self.fills.get(&id) {
-                protocol::write(
-                    &Numbered {
-                        id,
-                        body: &fill.ask,
-                    },
-                    out,
-                )?;
+                say(id, &fill.ask, out)?;
             }
         }
         Ok(())
@@ -329,13 +291,7 @@ impl Driver {
             for (first, end) in runs {
                 let id = self.id();
                 let count = u32::try_from(end - first).unwrap_or(u32::MAX);
-                protocol::write(
-                    &Numbered {
-                        id,
-                        body: Ask::Release { first, count },
-                    },
-                    &mut out,
-                )?;
+                say(id, &Ask::Release { first, count }, &mut out)?;
                 self.releasing.push(id);
             }
             writer
@@ -359,4 +315,9 @@ impl Driver {
 /// Whether sending a settlement again could never help. The recorder has counted its number then.
 fn is_final(code: &str) -> bool {
     matches!(code, "record/leaf-refused" | "record/sequence-unknown")
+}
+
+/// Writes one numbered request behind what is written already; what is refused leaves no octet.
+fn say(id: u64, ask: &Ask, out: &mut Vec<u8>) -> Result<(), RecordError> {
+    protocol::write(&Numbered { id, body: ask }, out)
 }
