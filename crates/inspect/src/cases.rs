@@ -1,5 +1,7 @@
 //! The cases of every inspector: what must be found and what must not.
 
+use crate::file::{FileInspector, FileView};
+
 /// One file and what an inspector must say about it.
 pub(crate) struct Case {
     /// Id of the inspector.
@@ -10,6 +12,27 @@ pub(crate) struct Case {
     text: &'static [u8],
     /// The rule that must fire, or nothing may.
     pub(crate) rule: Option<&'static str>,
+}
+
+/// What an inspector says about a text that it wants: rules with lines, and reasons of skips.
+pub(crate) fn seen_in(
+    inspector: &dyn FileInspector,
+    path: &str,
+    text: &str,
+) -> (Vec<(&'static str, Option<u32>)>, Vec<String>) {
+    let file = FileView {
+        path,
+        bytes: text.as_bytes(),
+    };
+    assert!(inspector.wants(&file), "{path} is not wanted");
+    let seen = inspector.inspect(&file);
+    (
+        seen.observations
+            .iter()
+            .map(|o| (o.rule.id, o.subject.line()))
+            .collect(),
+        seen.skips.into_iter().map(|s| s.reason).collect(),
+    )
 }
 
 /// The octets of a case. A key is written in two halves, so that no scanner of this repository

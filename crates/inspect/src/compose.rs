@@ -299,19 +299,7 @@ mod tests {
     use super::*;
 
     fn check(text: &str) -> (Vec<(&'static str, Option<u32>)>, Vec<String>) {
-        let file = FileView {
-            path: "docker-compose.yml",
-            bytes: text.as_bytes(),
-        };
-        assert!(Compose.wants(&file));
-        let seen = Compose.inspect(&file);
-        (
-            seen.observations
-                .iter()
-                .map(|o| (o.rule.id, o.subject.line()))
-                .collect(),
-            seen.skips.into_iter().map(|s| s.reason).collect(),
-        )
+        crate::cases::seen_in(&Compose, "docker-compose.yml", text)
     }
 
     #[test]

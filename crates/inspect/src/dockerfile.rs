@@ -206,19 +206,7 @@ mod tests {
     use super::*;
 
     fn check(text: &str) -> (Vec<(&'static str, Option<u32>)>, Vec<String>) {
-        let file = FileView {
-            path: "Dockerfile",
-            bytes: text.as_bytes(),
-        };
-        assert!(Dockerfile.wants(&file));
-        let seen = Dockerfile.inspect(&file);
-        (
-            seen.observations
-                .iter()
-                .map(|o| (o.rule.id, o.subject.line()))
-                .collect(),
-            seen.skips.into_iter().map(|s| s.reason).collect(),
-        )
+        crate::cases::seen_in(&Dockerfile, "Dockerfile", text)
     }
 
     #[test]
