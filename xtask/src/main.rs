@@ -9,6 +9,7 @@
     reason = "a tool for people at a terminal"
 )]
 
+mod benches;
 mod bless;
 mod cargo;
 mod doctor;
@@ -36,6 +37,9 @@ cargo xtask COMMAND
   bless             renew the generated pages, then show the difference
   stats             write docs/STATS.md
   soak crash        the kill -9 loop at full length
+  bench AREA        measure one area beside its peers (benches/AREA); flags go to it
+  eval AREA         judge one area on the development data; fails when it is missing
+  train AREA        make the shipped weights of one area again
 ";
 
 fn main() -> ExitCode {
@@ -49,6 +53,7 @@ fn main() -> ExitCode {
         ["bless"] => bless::run(),
         ["stats"] => stats::run(),
         ["soak", name] => soak::run(name),
+        [kind @ ("bench" | "eval" | "train"), rest @ ..] => benches::run(kind, rest),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");
             Ok(())
