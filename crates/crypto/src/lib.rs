@@ -20,6 +20,7 @@ pub mod note;
 pub mod random;
 pub mod sign;
 mod text;
+pub mod tiles;
 
 pub use error::CryptoError;
 pub use text::{base64_decode, base64_encode};
