@@ -12,6 +12,9 @@ pub enum CryptoError {
     /// Octets are not the key they should be.
     #[error("not a usable {0}")]
     Key(&'static str),
+    /// The provider did not sign.
+    #[error("the provider made no {0} signature")]
+    Signing(&'static str),
     /// A signature does not verify.
     #[error("the signature by {0} does not verify")]
     Signature(String),
@@ -45,6 +48,7 @@ impl Explain for CryptoError {
         ErrorCode(match self {
             Self::Random(_) => "record/no-randomness",
             Self::Key(_) => "record/key-malformed",
+            Self::Signing(_) => "record/signing-failed",
             Self::Signature(_) => "record/signature-wrong",
             Self::Unsigned(_) => "record/signature-missing",
             Self::Open => "record/seal-broken",
@@ -57,7 +61,9 @@ impl Explain for CryptoError {
 
     fn help(&self) -> Option<String> {
         let text = match self {
-            Self::Random(_) => "see that the kernel offers getrandom(2) to this process",
+            Self::Random(_) | Self::Signing(_) => {
+                "see that the kernel offers getrandom(2) to this process"
+            }
             Self::Key(_) => {
                 "restore the key from a backup; a damaged key is never replaced silently"
             }

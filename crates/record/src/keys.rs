@@ -10,7 +10,7 @@ use ringfence_core::digest::hex;
 use ringfence_core::ports::Entropy;
 use ringfence_core::secret::Secret;
 use ringfence_crypto::hash::sha256;
-use ringfence_crypto::sign::SigningKey;
+use ringfence_crypto::sign::{Algorithm, SigningKey};
 use ringfence_crypto::{aead, base64_decode, base64_encode};
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -47,11 +47,11 @@ impl Keys {
     ) -> Result<Self, RecordError> {
         private_directory(directory)?;
         let log = match read(directory, LOG_KEY)? {
-            Some(bytes) => SigningKey::from_pkcs8(bytes.danger_expose())
+            Some(bytes) => SigningKey::from_pkcs8(Algorithm::Ed25519, bytes.danger_expose())
                 .map_err(|_| RecordError::KeyMalformed(LOG_KEY.0.to_owned()))?,
             None if log_exists => return Err(RecordError::KeyMissing(LOG_KEY.0.to_owned())),
             None => {
-                let key = SigningKey::generate(entropy)?;
+                let key = SigningKey::generate(Algorithm::Ed25519, entropy)?;
                 write(directory, LOG_KEY, key.to_pkcs8()?.danger_expose())?;
                 key
             }

@@ -345,7 +345,7 @@ impl Log {
         }
         self.hashes.sync()?;
         let checkpoint = Checkpoint::new(self.name.name(), size, self.frontier.root());
-        let note = note::sign(&checkpoint.text(), self.name.name(), &self.key)?;
+        let note = note::sign(&checkpoint.text(), self.name.name(), &[&self.key])?;
         // The order that can never sign two roots for one size: first the mark, then the note.
         HighWater {
             checkpoint,

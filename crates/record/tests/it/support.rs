@@ -5,7 +5,7 @@ use ringfence_core::leaf::{Leaf, LeafAction};
 use ringfence_core::ports::{Clock, Entropy};
 use ringfence_core::time::Timestamp;
 use ringfence_crypto::random::SystemEntropy;
-use ringfence_crypto::sign::SigningKey;
+use ringfence_crypto::sign::{Algorithm, SigningKey};
 use std::sync::Arc;
 
 /// Always the same moment.
@@ -29,7 +29,7 @@ pub(crate) fn entropy() -> Arc<dyn Entropy> {
 }
 
 pub(crate) fn key() -> SigningKey {
-    SigningKey::from_seed(&[42; 32]).unwrap()
+    SigningKey::from_seed(Algorithm::Ed25519, &[42; 32]).unwrap()
 }
 
 pub(crate) fn leaf(n: u64) -> Leaf {
