@@ -37,6 +37,7 @@ cargo xtask COMMAND
   bless             renew the generated pages, then show the difference
   stats             write docs/STATS.md
   soak crash        the kill -9 loop at full length
+  soak log          10,000 starts of the log on a disk that forgets, and as many kills
   bench AREA        measure one area beside its peers (benches/AREA); flags go to it
   eval AREA         judge one area on the development data; fails when it is missing
   train AREA        make the shipped weights of one area again

@@ -26,7 +26,15 @@ pub(crate) fn run(name: &str) -> Outcome {
                     .env("RINGFENCE_CRASH_ROUNDS", "50"),
             )
         }
-        _ => Err(format!("unknown soak {name}; known: crash")),
+        "log" => visibly(
+            Command::new("cargo")
+                .current_dir(root())
+                .args(["test", "--release", "--locked", "-p", "ringfence-record"])
+                .args(["--test", "it", "--", "--nocapture"])
+                .arg("crash::nothing_acknowledged_is_lost")
+                .env("RINGFENCE_LOG_LIVES", "2500"),
+        ),
+        _ => Err(format!("unknown soak {name}; known: crash, log")),
     }
 }
 

@@ -119,6 +119,10 @@ impl<'de> Visitor<'de> for Strict {
     }
 }
 
+/// LIMIT: magnitude of an integer in canonical JSON; every reader of numbers has it exactly
+/// (RFC 7493 section 2.2).
+pub const SAFE_INTEGER_MAX: u64 = 1 << 53;
+
 /// A value that RFC 8785 as narrowed here cannot write.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("canonical JSON holds integers within ±2^53 and no fractions")]
@@ -133,7 +137,6 @@ pub fn canonical(value: &Value) -> Result<Vec<u8>, CanonicalError> {
 }
 
 fn write_canonical(value: &Value, out: &mut Vec<u8>) -> Result<(), CanonicalError> {
-    const SAFE_INTEGER_MAX: u64 = 1 << 53;
     match value {
         Value::Null => out.extend_from_slice(b"null"),
         Value::Bool(true) => out.extend_from_slice(b"true"),

@@ -45,6 +45,8 @@ pub struct Receipt {
     pub index: u64,
     /// RFC 6962 leaf hash.
     pub leaf_hash: Digest,
+    /// The log's signed promise that the leaf stands there, as the text of a receipt file.
+    pub promise: String,
 }
 
 /// A place in the log taken before the work, filled after it.

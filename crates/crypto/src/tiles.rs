@@ -15,7 +15,7 @@ pub const ENTRY_BYTES_MAX: usize = u16::MAX as usize;
 /// LIMIT: levels of tiles: a tree of [`LEAVES_MAX`] leaves has hashes on eight.
 pub const TILE_LEVELS_MAX: u32 = LEAVES_MAX.ilog2() / TILE_HEIGHT + 1;
 /// LIMIT: octets of a full bundle.
-pub const BUNDLE_BYTES_MAX: usize = TILE_WIDTH as usize * (2 + ENTRY_BYTES_MAX);
+pub const BUNDLE_BYTES_MAX: usize = 256 * (2 + ENTRY_BYTES_MAX);
 
 /// One file of the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -5,11 +5,12 @@
 
 use crate::error::{RecordError, explain};
 use crate::log::ledger::{Gap, GapReason};
-use crate::log::{Done, GROUP_OPERATIONS_MAX, Operation};
+use crate::log::{Done, GROUP_OPERATIONS_MAX, Operation, Retirement};
 use crate::protocol::{Answer, Ask, Hidden, Numbered};
 use crate::recorder::Recorder;
 use ringfence_core::secret::Secret;
 use std::collections::BTreeMap;
+use std::thread::JoinHandle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 /// What the socket side hands over.
@@ -37,6 +38,8 @@ pub(crate) struct Desk {
     recorder: Recorder,
     /// First numbers of the blocks that a connection reserved.
     owned: BTreeMap<u64, Vec<u64>>,
+    /// Tiles being forced to disk beside the commits.
+    retiring: Option<(Retirement, JoinHandle<Result<(), RecordError>>)>,
 }
 
 /// Whom to answer about an operation.
@@ -44,6 +47,8 @@ struct Origin {
     connection: u64,
     id: u64,
     back: Back,
+    /// Whether it will read where the leaf went.
+    wants_receipt: bool,
 }
 
 impl Desk {
@@ -51,6 +56,7 @@ impl Desk {
         Self {
             recorder,
             owned: BTreeMap::new(),
+            retiring: None,
         }
     }
 
@@ -68,6 +74,10 @@ impl Desk {
                 // A new process reads back what is really there.
                 return Err(RecordError::Poisoned);
             }
+        }
+        if let Some((_, forcing)) = self.retiring.take() {
+            // It only reads and forces; what it did is done again after the next opening.
+            drop(forcing.join());
         }
         self.recorder.close()
     }
@@ -99,6 +109,7 @@ impl Desk {
                         connection,
                         id,
                         back,
+                        wants_receipt: matches!(ask, Ask::Append { .. }),
                     };
                     match operation(ask) {
                         Ok(operation) => {
@@ -116,8 +127,27 @@ impl Desk {
             reply(origin, answer);
         }
         if tick {
+            self.recorder.look_at_space();
             // A full disk shows at the next append too; the log goes on when there is space.
             drop(self.recorder.checkpoint());
+            self.retire();
+        }
+    }
+
+    /// Lets segments of the write-ahead log go whose tiles were forced to disk, and begins with the
+    /// next. What fails is tried again: until then the segments stay.
+    fn retire(&mut self) {
+        if let Some((done, forcing)) = self.retiring.take_if(|(_, f)| f.is_finished())
+            && let Ok(Ok(())) = forcing.join()
+        {
+            drop(self.recorder.retired(done));
+        }
+        if self.retiring.is_none()
+            && let Some((retirement, disk)) = self.recorder.retirement()
+        {
+            let work = move || retirement.force(&*disk);
+            let thread = std::thread::Builder::new().name("retire".to_owned());
+            self.retiring = thread.spawn(work).ok().map(|t| (retirement, t));
         }
     }
 
@@ -133,7 +163,11 @@ impl Desk {
                         if let Ok(Done::Reserved { first, .. }) = &result {
                             self.own(origin.connection, *first);
                         }
-                        reply(origin, result.map(done).unwrap_or_else(refused));
+                        let receipt = origin.wants_receipt;
+                        reply(
+                            origin,
+                            result.map(|d| done(d, receipt)).unwrap_or_else(refused),
+                        );
                     }
                 }
                 Err(error) => {
@@ -222,9 +256,13 @@ fn operation(ask: Ask) -> Result<Operation, Ask> {
     })
 }
 
-fn done(done: Done) -> Answer {
+fn done(done: Done, wants_receipt: bool) -> Answer {
     match done {
-        Done::Appended(receipt) => Answer::Receipt { receipt },
+        Done::Appended(appended) if wants_receipt => Answer::Receipt {
+            receipt: appended.receipt(),
+        },
+        // A settlement goes out while its request is answered; nobody waits for where it went.
+        Done::Appended(_) => Answer::Nothing {},
         Done::Reserved { first, count } => Answer::Block { first, count },
         Done::Nothing => Answer::Nothing {},
     }

@@ -1,10 +1,11 @@
-//! The two key files: the one that signs the log and the one that seals secrets.
+//! The key files: two that sign the log and one that seals secrets.
 //!
 //! Made at the first opening, readable by their owner only, each with a checksum so that damage is
 //! found at opening and not at the first secret that does not open. A key whose log exists is never
 //! made anew: that would hide a loss.
 
 use crate::error::RecordError;
+use crate::log::LogKeys;
 use crate::log::disk::sync_directory;
 use ringfence_core::digest::hex;
 use ringfence_core::ports::Entropy;
@@ -19,12 +20,18 @@ use std::path::Path;
 
 /// LIMIT: octets of a key file.
 const KEY_FILE_BYTES_MAX: u64 = 4096;
-const LOG_KEY: (&str, &str) = ("log.key", "ringfence-log-key/v0");
-const SECRETS_KEY: (&str, &str) = ("secrets.key", "ringfence-secrets-key/v0");
+const LOG_KEYS: [(Algorithm, (&str, &str)); 2] = [
+    (Algorithm::Ed25519, ("log.key", "ringfence-log-key/v1")),
+    (
+        Algorithm::MlDsa44,
+        ("log-ml-dsa.key", "ringfence-log-ml-dsa-key/v1"),
+    ),
+];
+const SECRETS_KEY: (&str, &str) = ("secrets.key", "ringfence-secrets-key/v1");
 
-/// Both keys.
+/// All keys.
 pub(crate) struct Keys {
-    pub(crate) log: SigningKey,
+    pub(crate) log: LogKeys,
     pub(crate) secrets: aead::Key,
 }
 
@@ -46,15 +53,11 @@ impl Keys {
         entropy: &dyn Entropy,
     ) -> Result<Self, RecordError> {
         private_directory(directory)?;
-        let log = match read(directory, LOG_KEY)? {
-            Some(bytes) => SigningKey::from_pkcs8(Algorithm::Ed25519, bytes.danger_expose())
-                .map_err(|_| RecordError::KeyMalformed(LOG_KEY.0.to_owned()))?,
-            None if log_exists => return Err(RecordError::KeyMissing(LOG_KEY.0.to_owned())),
-            None => {
-                let key = SigningKey::generate(Algorithm::Ed25519, entropy)?;
-                write(directory, LOG_KEY, key.to_pkcs8()?.danger_expose())?;
-                key
-            }
+        let [ed25519, ml_dsa] = LOG_KEYS
+            .map(|(algorithm, file)| log_key(directory, algorithm, file, log_exists, entropy));
+        let log = LogKeys {
+            ed25519: ed25519?,
+            ml_dsa: ml_dsa?,
         };
         let secrets = match read(directory, SECRETS_KEY)? {
             Some(bytes) => aead::Key::from_bytes(bytes.danger_expose())
@@ -68,6 +71,25 @@ impl Keys {
         };
         Ok(Self { log, secrets })
     }
+}
+
+fn log_key(
+    directory: &Path,
+    algorithm: Algorithm,
+    file: (&str, &str),
+    log_exists: bool,
+    entropy: &dyn Entropy,
+) -> Result<SigningKey, RecordError> {
+    if let Some(bytes) = read(directory, file)? {
+        return SigningKey::from_pkcs8(algorithm, bytes.danger_expose())
+            .map_err(|_| RecordError::KeyMalformed(file.0.to_owned()));
+    }
+    if log_exists {
+        return Err(RecordError::KeyMissing(file.0.to_owned()));
+    }
+    let key = SigningKey::generate(algorithm, entropy)?;
+    write(directory, file, key.to_pkcs8()?.danger_expose())?;
+    Ok(key)
 }
 
 fn read(
@@ -147,9 +169,13 @@ mod tests {
         let directory = scratch.path().join("keys");
         let first = open(&directory, false).unwrap();
         let again = open(&directory, true).unwrap();
-        assert_eq!(first.log.verifying_key(), again.log.verifying_key());
+        let public = |keys: &Keys| {
+            let log = &keys.log;
+            [log.ed25519.verifying_key(), log.ml_dsa.verifying_key()]
+        };
+        assert_eq!(public(&first), public(&again));
         assert_eq!(first.secrets.danger_expose(), again.secrets.danger_expose());
-        for name in ["log.key", "secrets.key"] {
+        for name in ["log.key", "log-ml-dsa.key", "secrets.key"] {
             assert_eq!(
                 fs::metadata(directory.join(name)).unwrap().mode() & 0o777,
                 0o600
@@ -162,7 +188,7 @@ mod tests {
     fn a_lost_key_is_not_replaced_while_its_log_exists() {
         let scratch = tempfile::tempdir().unwrap();
         open(scratch.path(), false).unwrap();
-        for name in ["log.key", "secrets.key"] {
+        for name in ["log.key", "log-ml-dsa.key", "secrets.key"] {
             let kept = fs::read(scratch.path().join(name)).unwrap();
             fs::remove_file(scratch.path().join(name)).unwrap();
             assert!(
@@ -177,7 +203,7 @@ mod tests {
     fn every_changed_octet_of_a_key_file_is_noticed() {
         let scratch = tempfile::tempdir().unwrap();
         open(scratch.path(), false).unwrap();
-        for name in ["log.key", "secrets.key"] {
+        for name in ["log.key", "log-ml-dsa.key", "secrets.key"] {
             let path = scratch.path().join(name);
             let kept = fs::read(&path).unwrap();
             for i in 0..kept.len() {

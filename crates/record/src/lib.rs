@@ -19,6 +19,7 @@ mod keys;
 pub mod log;
 pub mod proof;
 pub mod protocol;
+pub mod receipt;
 pub mod recorder;
 pub mod role;
 pub mod verify;

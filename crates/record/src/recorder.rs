@@ -3,9 +3,10 @@
 
 use crate::error::{RecordError, explain};
 use crate::keys::{Keys, private_directory};
+use crate::log::disk::Disk;
 use crate::log::disk::{RealDisk, sync_directory};
 use crate::log::ledger::{Gap, GapReason};
-use crate::log::{Done, Log, LogOptions, LogState, Operation, Recovery};
+use crate::log::{Appended, Done, Log, LogOptions, LogState, Operation, Recovery, Retirement};
 use crate::proof::Proof;
 use crate::protocol::{Purpose, SEALED_BYTES_MAX};
 use ringfence_core::error::Explained;
@@ -13,6 +14,7 @@ use ringfence_core::leaf::Leaf;
 use ringfence_core::ports::{BoxFuture, Clock, Entropy, LeafSink, LeafSlot, Receipt};
 use ringfence_core::secret::Secret;
 use ringfence_crypto::aead;
+use ringfence_crypto::merkle::Hash;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -21,6 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// The log, its keys and the lock that keeps others away.
 pub struct Recorder {
     log: Log,
+    disk: RealDisk,
     secrets: aead::Key,
     entropy: Arc<dyn Entropy>,
     recovery: Recovery,
@@ -41,10 +44,12 @@ impl Recorder {
         let keys = Keys::open(&directory.join("keys"), log_exists, &*entropy)?;
         private_directory(&logs)?;
         sync_directory(directory).map_err(|e| RecordError::io("force to disk", "record", e))?;
-        let disk = Arc::new(RealDisk::writable(logs));
-        let (log, recovery) = Log::open(disk, keys.log, clock, LogOptions::default())?;
+        let disk = RealDisk::writable(logs);
+        let options = LogOptions::default();
+        let (log, recovery) = Log::open(Arc::new(disk.clone()), keys.log, clock, options)?;
         Ok(Self {
             log,
+            disk,
             secrets: keys.secrets,
             entropy,
             recovery,
@@ -58,7 +63,7 @@ impl Recorder {
     }
 
     /// Appends a leaf; returns after fdatasync.
-    pub fn append(&mut self, leaf: Leaf) -> Result<Receipt, RecordError> {
+    pub fn append(&mut self, leaf: Leaf) -> Result<Appended, RecordError> {
         self.log.append(leaf)
     }
 
@@ -110,6 +115,27 @@ impl Recorder {
     /// Signs and publishes the present size and root.
     pub fn checkpoint(&mut self) -> Result<String, RecordError> {
         self.log.checkpoint()
+    }
+
+    /// The last checkpoint and the proof that it extends the tree of `old` leaves.
+    pub fn extend(&mut self, old: u64) -> Result<(String, Vec<Hash>), RecordError> {
+        self.log.extend(old)
+    }
+
+    /// Looks how much space is left.
+    pub(crate) fn look_at_space(&mut self) {
+        self.log.look_at_space();
+    }
+
+    /// What of the write-ahead log can be let go, and the disk it is to be forced to first.
+    pub(crate) fn retirement(&self) -> Option<(Retirement, Arc<dyn Disk>)> {
+        let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
+        self.log.retirement().map(|r| (r, disk))
+    }
+
+    /// Lets it go.
+    pub(crate) fn retired(&mut self, done: Retirement) -> Result<(), RecordError> {
+        self.log.retired(done)
     }
 
     /// Whether the log must be opened again before it can go on.
@@ -164,7 +190,10 @@ impl LocalSink {
 
 impl LeafSink for LocalSink {
     fn append(&self, leaf: Leaf) -> BoxFuture<'_, Result<Receipt, Explained>> {
-        Box::pin(async move { self.with(|r| r.append(leaf)).map_err(explain) })
+        Box::pin(async move {
+            let appended = self.with(|r| r.append(leaf)).map_err(explain)?;
+            Ok(appended.receipt())
+        })
     }
 
     fn offer(&self) -> Result<Box<dyn LeafSlot>, Explained> {

@@ -303,12 +303,19 @@ pub(crate) enum LogCommand {
         #[arg(long)]
         from: Option<u64>,
     },
-    /// Recompute the whole log and check its signature
-    Verify {
-        /// A log directory [default: the one of the state directory]
-        dir: Option<PathBuf>,
+    /// Leaves as they are written, until Ctrl-C
+    Follow {
+        /// From this index on, instead of the end
+        #[arg(long)]
+        from: Option<u64>,
     },
-    /// Write an inclusion proof that verifies offline
+    /// The verifier keys of the log, to be kept elsewhere (C2SP signed-note, types 01 and 06)
+    Vkey,
+    /// Recompute a log from its entries and check its signatures; needs no service and no key file
+    Verify(VerifyArgs),
+    /// Recompute this machine's log with its write-ahead log and high-water mark
+    Fsck,
+    /// Write an inclusion proof that verifies offline (C2SP tlog-proof)
     Prove {
         /// The leaf's index
         index: u64,
@@ -316,6 +323,31 @@ pub(crate) enum LogCommand {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
+    /// Copy what the world may see: checkpoint, tiles, entries, verifier keys
+    Export {
+        /// Where to; a new or empty folder
+        dir: PathBuf,
+    },
+}
+
+/// What to verify, and what is known already.
+#[derive(clap::Args, Debug)]
+pub(crate) struct VerifyArgs {
+    /// A directory or an http(s) address of a log [default: the log of the state directory]
+    #[arg(value_name = "DIR|URL", conflicts_with = "proof")]
+    pub from: Option<String>,
+    /// A verifier key that must have signed; may be given more than once
+    #[arg(long = "vkey", value_name = "KEY")]
+    pub vkeys: Vec<String>,
+    /// A checkpoint of the same log kept elsewhere: the log must extend it
+    #[arg(long, value_name = "CHECKPOINT")]
+    pub since: Option<PathBuf>,
+    /// Verify one proof or receipt instead of a log
+    #[arg(long, value_name = "FILE", requires = "leaf", requires = "vkeys")]
+    pub proof: Option<PathBuf>,
+    /// The leaf that the proof is of, as `log show --json` has it
+    #[arg(long, value_name = "FILE", requires = "proof")]
+    pub leaf: Option<PathBuf>,
 }
 
 /// Explain the effective configuration.

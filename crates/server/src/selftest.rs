@@ -230,12 +230,14 @@ async fn log(app: &Arc<App>) -> Seen {
     let explained = |e: ringfence_record::RecordError| Explained::of(&e);
     let note = app.recorder.checkpoint().await.map_err(explained)?;
     let state = app.recorder.state().await.map_err(explained)?;
-    let signer: NoteKey = state
-        .vkey
-        .parse()
-        .map_err(|e: ringfence_crypto::error::CryptoError| Explained::of(&e))?;
+    let signers = state
+        .vkeys
+        .iter()
+        .map(|k| k.parse())
+        .collect::<Result<Vec<NoteKey>, ringfence_crypto::error::CryptoError>>()
+        .map_err(|e| Explained::of(&e))?;
     let note = Note::parse(&note).map_err(|e| Explained::of(&e))?;
-    let signed = note.verify(&[signer]).is_ok();
+    let signed = note.verify(&signers).is_ok();
     let checkpoint = ringfence_crypto::checkpoint::Checkpoint::parse(note.text())
         .map_err(|e| Explained::of(&e))?;
     let mut tree = Frontier::new();

@@ -1,26 +1,36 @@
-//! The files of the log as the log sees them: one flat directory, handed in.
+//! The files of the log as the log sees them: names below one directory, handed in.
 //!
 //! Everything that can be lost in a power cut goes through this trait, so that a simulated disk can
-//! lose it on purpose.
+//! lose it on purpose. A name is a path with `/`; the empty name is the directory itself.
 
 use crate::error::RecordError;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// A directory of files.
 pub trait Disk: Send + Sync {
-    /// The names in the directory, in any order.
-    fn names(&self) -> io::Result<Vec<String>>;
-    /// Opens a file to read and write, made if `create` says so.
+    /// What stands in a folder, in any order, without the folder's own name; nothing when there is
+    /// no such folder.
+    fn names(&self, folder: &str) -> io::Result<Vec<String>>;
+    /// Opens a file to read and write, made with its folders if `create` says so.
     fn open(&self, name: &str, create: bool) -> io::Result<Box<dyn DiskFile>>;
     /// Puts a file in place of another at once.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Removes a file.
     fn remove(&self, name: &str) -> io::Result<()>;
-    /// Forces names made, renamed and removed to disk.
-    fn sync_names(&self) -> io::Result<()>;
+    /// Removes a folder that is empty.
+    fn remove_folder(&self, name: &str) -> io::Result<()>;
+    /// Forces the names made, renamed and removed in one folder to disk.
+    fn sync_names(&self, folder: &str) -> io::Result<()>;
+    /// Octets that can still be written.
+    fn free(&self) -> io::Result<u64>;
+}
+
+/// The folder that a name stands in.
+pub(crate) fn folder_of(name: &str) -> &str {
+    name.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
 /// An open file. Offsets are explicit: there is no position to get wrong after an error.
@@ -35,6 +45,8 @@ pub trait DiskFile: Send {
     fn truncate(&self, length: u64) -> io::Result<()>;
     /// Forces the content to disk (fdatasync).
     fn sync(&self) -> io::Result<()>;
+    /// Makes the file at least this long, with its space taken from the disk.
+    fn allocate(&self, length: u64) -> io::Result<()>;
 }
 
 /// A directory of the real file system.
@@ -63,22 +75,40 @@ impl RealDisk {
 }
 
 impl Disk for RealDisk {
-    fn names(&self) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(&self.directory)? {
-            names.push(entry?.file_name().to_string_lossy().into_owned());
-        }
-        Ok(names)
+    fn names(&self, folder: &str) -> io::Result<Vec<String>> {
+        let entries = match fs::read_dir(self.directory.join(folder)) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(e),
+        };
+        entries
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect()
     }
 
     fn open(&self, name: &str, create: bool) -> io::Result<Box<dyn DiskFile>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(self.writable)
-            .create(create && self.writable)
-            .truncate(false)
-            .mode(0o600)
-            .open(self.directory.join(name))?;
+        let path = self.directory.join(name);
+        let make = create && self.writable;
+        let open = || {
+            OpenOptions::new()
+                .read(true)
+                .write(self.writable)
+                .create(make)
+                .truncate(false)
+                .mode(0o600)
+                .open(&path)
+        };
+        let file = match open() {
+            Err(e) if make && e.kind() == io::ErrorKind::NotFound => {
+                let folder = self.directory.join(folder_of(name));
+                DirBuilder::new()
+                    .recursive(true)
+                    .mode(0o700)
+                    .create(folder)?;
+                open()?
+            }
+            opened => opened?,
+        };
         Ok(Box::new(RealFile(file)))
     }
 
@@ -90,8 +120,17 @@ impl Disk for RealDisk {
         fs::remove_file(self.directory.join(name))
     }
 
-    fn sync_names(&self) -> io::Result<()> {
-        sync_directory(&self.directory)
+    fn remove_folder(&self, name: &str) -> io::Result<()> {
+        fs::remove_dir(self.directory.join(name))
+    }
+
+    fn sync_names(&self, folder: &str) -> io::Result<()> {
+        sync_directory(&self.directory.join(folder))
+    }
+
+    fn free(&self) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(&self.directory)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 }
 
@@ -117,6 +156,14 @@ impl DiskFile for RealFile {
     }
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        Ok(rustix::fs::fallocate(
+            &self.0,
+            rustix::fs::FallocateFlags::empty(),
+            0,
+            length,
+        )?)
     }
 }
 
@@ -170,7 +217,7 @@ pub(crate) fn replace(disk: &dyn Disk, name: &str, bytes: &[u8]) -> Result<(), R
     file.write_at(bytes, 0).map_err(fail)?;
     file.sync().map_err(fail)?;
     disk.rename(&temporary, name).map_err(fail)?;
-    disk.sync_names().map_err(fail)
+    disk.sync_names(folder_of(name)).map_err(fail)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::ledger::Gap;
 pub const FRAME_BYTES_MAX: usize = 12 * 1024 * 1024;
 /// Octets before the body.
 pub(crate) const HEADER_BYTES: usize = 20;
-const MARK: [u8; 4] = [0xff, b'R', b'F', b'0'];
+const MARK: [u8; 4] = [0xff, b'R', b'F', b'1'];
 
 const TABLE: [u32; 256] = table();
 
@@ -60,8 +60,13 @@ pub(crate) enum Record<'a> {
     Block { first: u64, count: u32 },
     /// Numbers that will not be filled, and the leaf that says so.
     Gap { gap: Gap, leaf: &'a [u8] },
-    /// The first record of a segment.
-    Segment { ordinal: u64, first_leaf: u64 },
+    /// The first record of a segment, with the ledger as it was then: a segment needs none before
+    /// it.
+    Segment {
+        ordinal: u64,
+        first_leaf: u64,
+        ledger: &'a [u8],
+    },
 }
 
 impl<'a> Record<'a> {
@@ -100,10 +105,12 @@ impl<'a> Record<'a> {
             Self::Segment {
                 ordinal,
                 first_leaf,
+                ledger,
             } => {
                 body.push(16);
                 body.extend_from_slice(&ordinal.to_le_bytes());
                 body.extend_from_slice(&first_leaf.to_le_bytes());
+                write_bytes(ledger, body);
             }
         }
     }
@@ -143,9 +150,11 @@ impl<'a> Record<'a> {
             }
             16 => {
                 let ordinal = u64::from_le_bytes(*take(body)?);
+                let first_leaf = u64::from_le_bytes(*take(body)?);
                 Self::Segment {
                     ordinal,
-                    first_leaf: u64::from_le_bytes(*take(body)?),
+                    first_leaf,
+                    ledger: read_bytes(body)?,
                 }
             }
             _ => return None,
@@ -215,7 +224,8 @@ pub(crate) fn holds_later_frame(bytes: &[u8], least: u64) -> bool {
         .windows(MARK.len())
         .enumerate()
         .filter(|(_, window)| *window == MARK)
-        .any(|(at, _)| decode(&bytes[at..]).is_some_and(|(group, ..)| group >= least))
+        .filter(|(at, _)| header(&bytes[*at..]).is_some_and(|(_, group)| group >= least))
+        .any(|(at, _)| decode(&bytes[at..]).is_some())
 }
 
 #[cfg(test)]
@@ -254,6 +264,7 @@ mod tests {
             Record::Segment {
                 ordinal: 1,
                 first_leaf: 2,
+                ledger: b"l",
             },
         ];
         let mut body = Vec::new();

@@ -85,6 +85,8 @@ pub struct Gap {
 pub(crate) enum Settlement {
     /// The number was open.
     Filled,
+    /// The number had been counted as unaccounted for, and no longer is.
+    Late,
     /// The number had been filled or given up before; nothing changed.
     Repeated,
 }
@@ -96,8 +98,12 @@ enum Number {
     Done,
 }
 
+impl Number {
+    const ALL: [Self; 3] = [Self::Open, Self::Late, Self::Done];
+}
+
 /// A ledger is copied for every commit, so the numbers of a block are shared until one changes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Block {
     numbers: Arc<Vec<Number>>,
     open: u32,
@@ -117,7 +123,7 @@ impl Block {
 }
 
 /// All blocks that still matter.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ledger {
     next: u64,
     blocks: BTreeMap<u64, Block>,
@@ -195,11 +201,58 @@ impl Ledger {
         if let Some(number) = Arc::make_mut(&mut block.numbers).get_mut(at) {
             *number = Number::Done;
         }
-        match before {
-            Number::Open => block.open -= 1,
-            Number::Late | Number::Done => self.unaccounted -= 1,
+        if before == Number::Open {
+            block.open -= 1;
+            return Some(Settlement::Filled);
         }
-        Some(Settlement::Filled)
+        self.unaccounted -= 1;
+        Some(Settlement::Late)
+    }
+
+    /// All of it, for the head of a segment: what came before is then not needed to go on.
+    pub(crate) fn snapshot(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        out.extend_from_slice(&self.next.to_le_bytes());
+        out.extend_from_slice(&self.unaccounted.to_le_bytes());
+        for (first, block) in &self.blocks {
+            out.extend_from_slice(&first.to_le_bytes());
+            let count = u32::try_from(block.numbers.len()).unwrap_or(u32::MAX);
+            out.extend_from_slice(&count.to_le_bytes());
+            out.extend(block.numbers.iter().map(|n| *n as u8));
+        }
+        out
+    }
+
+    /// Reads a snapshot; `None` when it is not one.
+    pub(crate) fn restore(snapshot: &[u8]) -> Option<Self> {
+        let (next, rest) = snapshot.split_first_chunk::<8>()?;
+        let (unaccounted, mut rest) = rest.split_first_chunk::<8>()?;
+        let mut ledger = Self {
+            next: u64::from_le_bytes(*next),
+            blocks: BTreeMap::new(),
+            unaccounted: u64::from_le_bytes(*unaccounted),
+        };
+        while !rest.is_empty() {
+            let (first, after) = rest.split_first_chunk::<8>()?;
+            let (count, after) = after.split_first_chunk::<4>()?;
+            let count = u32::from_le_bytes(*count);
+            if count > BLOCK_NUMBERS || ledger.blocks.len() > BLOCKS_OPEN_MAX + BLOCKS_KEPT_MAX {
+                return None;
+            }
+            let (states, after) = after.split_at_checked(count as usize)?;
+            let numbers: Vec<Number> = states
+                .iter()
+                .map(|s| Number::ALL.into_iter().find(|n| *n as u8 == *s))
+                .collect::<Option<_>>()?;
+            let open = numbers.iter().filter(|n| **n == Number::Open).count();
+            let block = Block {
+                open: u32::try_from(open).ok()?,
+                numbers: Arc::new(numbers),
+            };
+            ledger.blocks.insert(u64::from_le_bytes(*first), block);
+            rest = after;
+        }
+        Some(ledger)
     }
 
     /// Closes the open numbers of a gap within one block and says how many are now unaccounted for;
@@ -243,6 +296,20 @@ mod tests {
     }
 
     #[test]
+    fn a_snapshot_reads_back_and_a_cut_one_is_refused() {
+        let mut ledger = ledger(3);
+        ledger.settle(5);
+        ledger.close(ledger.open_blocks(GapReason::Crash)[1]);
+        let snapshot = ledger.snapshot();
+        assert_eq!(Ledger::restore(&snapshot), Some(ledger));
+        assert_eq!(Ledger::restore(&snapshot[..snapshot.len() - 1]), None);
+        assert_eq!(Ledger::restore(&[]), None);
+        let mut wrong = snapshot.clone();
+        *wrong.last_mut().unwrap() = 3;
+        assert_eq!(Ledger::restore(&wrong), None);
+    }
+
+    #[test]
     fn each_number_is_filled_once_and_a_repetition_changes_nothing() {
         let mut ledger = ledger(1);
         assert_eq!(ledger.settle(5), Some(Settlement::Filled));
@@ -258,7 +325,7 @@ mod tests {
         let gap = ledger.open_blocks(GapReason::Crash)[0];
         assert_eq!(ledger.close(gap), Some(1023));
         assert_eq!(ledger.unaccounted(), 1023);
-        assert_eq!(ledger.settle(1), Some(Settlement::Filled));
+        assert_eq!(ledger.settle(1), Some(Settlement::Late));
         assert_eq!(ledger.settle(1), Some(Settlement::Repeated));
         assert_eq!(ledger.unaccounted(), 1022);
         assert_eq!(ledger.close(gap), None);

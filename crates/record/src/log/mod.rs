@@ -1,48 +1,60 @@
 //! The log itself: appending, reading, proving, signing.
 //!
 //! Synchronous and single-owner; disk and clock are handed in. The files, all in one directory:
-//! `wal-N.rfw` (frames of records, the truth), `hashes.rfh` (the tree, derived), `state` (the
-//! high-water mark), `checkpoint` (the signed note) and `vkey` (who signs). This is format v0.
+//!
+//! | name | what it is |
+//! |---|---|
+//! | `checkpoint`, `tile/…` | C2SP tlog-tiles: what the world may see, as any web server serves it |
+//! | `vkey` | who signs, a verifier key a line |
+//! | `wal/N.rfw` | frames of records, the truth until its tiles are durable |
+//! | `state` | the high-water mark: what was signed, what is durable |
+//! | `reserve` | space held back for a disk that fills up |
 //!
 //! INVARIANT: [`Log::commit`] returns after fdatasync; what it did not return for may be lost.
 
 pub mod disk;
 mod frame;
-mod hashes;
 pub mod ledger;
 mod open;
 mod read;
+mod retire;
 mod scan;
+mod signer;
+mod space;
 mod stage;
 mod state;
+mod tree;
 mod wal;
 
 pub use frame::FRAME_BYTES_MAX;
 pub use open::Recovery;
+pub use retire::Retirement;
+pub use signer::LogKeys;
+pub use space::{LOW_BYTES, RESERVE_BYTES, Space};
 pub use wal::{SEGMENT_BYTES, SEGMENTS_MAX};
 
 pub(crate) use frame::Record as FrameRecord;
-pub(crate) use hashes::HASHES_FILE;
-use ledger::Ledger;
-pub(crate) use scan::{CHECKPOINT_FILE, Facts, VKEY_FILE, Visitor, read_facts, scan_with};
-pub(crate) use wal::{Place, segment_ordinal};
+pub(crate) use ledger::Ledger;
+pub(crate) use scan::{CHECKPOINT_FILE, Facts, VKEY_FILE, account, check_signed, read_facts};
+pub(crate) use space::RESERVE_FILE;
+pub(crate) use state::STATE_FILE;
+pub(crate) use wal::{WAL_FOLDER, scan as scan_frames, segment_name, segment_ordinal};
 
 use crate::error::RecordError;
+use crate::receipt::{Group, SignedGroup};
 use disk::{Disk, DiskFile};
 use frame::Record;
-use hashes::Hashes;
 use ledger::{Gap, GapReason};
 use ringfence_core::digest::Digest;
 use ringfence_core::leaf::Leaf;
 use ringfence_core::ports::{Clock, Receipt};
 use ringfence_crypto::checkpoint::Checkpoint;
-use ringfence_crypto::merkle::{Frontier, leaf_hash};
-use ringfence_crypto::note::{self, NoteKey};
-use ringfence_crypto::sign::SigningKey;
 use serde::{Deserialize, Serialize};
+use signer::Signer;
 use stage::{Pending, Staged};
 use state::HighWater;
 use std::sync::Arc;
+use tree::Tree;
 
 /// LIMIT: operations of one commit group.
 pub const GROUP_OPERATIONS_MAX: usize = 1024;
@@ -50,9 +62,6 @@ pub const GROUP_OPERATIONS_MAX: usize = 1024;
 pub const READ_LEAVES_MAX: u32 = 1024;
 /// LIMIT: octets of leaves of one read; the rest is for the next.
 pub const READ_BYTES_MAX: usize = 512 * 1024;
-/// One place is remembered for at least so many leaves.
-const PLACE_LEAVES: u64 = 256;
-
 /// What can be asked of one commit group.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Operation {
@@ -71,11 +80,34 @@ pub enum Operation {
     Close(Gap),
 }
 
+/// A leaf that stands in the log; its receipt is made when it is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Appended {
+    group: Arc<SignedGroup>,
+    at: usize,
+}
+
+impl Appended {
+    /// The leaf's index.
+    pub fn index(&self) -> u64 {
+        self.group.group.first + self.at as u64
+    }
+
+    /// What its writer may keep.
+    pub fn receipt(&self) -> Receipt {
+        Receipt {
+            index: self.index(),
+            leaf_hash: Digest(self.group.group.leaves[self.at]),
+            promise: self.group.receipt(self.at as u64).to_string(),
+        }
+    }
+}
+
 /// What an operation did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Done {
     /// A leaf was appended.
-    Appended(Receipt),
+    Appended(Appended),
     /// Numbers are reserved.
     Reserved {
         /// The first.
@@ -92,8 +124,8 @@ pub enum Done {
 pub struct LogState {
     /// Which log.
     pub origin: String,
-    /// Who signs, as a C2SP verifier key.
-    pub vkey: String,
+    /// Who signs, as C2SP verifier keys.
+    pub vkeys: Vec<String>,
     /// Leaves.
     pub size: u64,
     /// Root over them.
@@ -106,6 +138,8 @@ pub struct LogState {
     pub unaccounted: u64,
     /// Sequence numbers reserved and not yet filled.
     pub open_numbers: u64,
+    /// How much space is left for it.
+    pub space: Space,
 }
 
 /// How a log is kept.
@@ -113,12 +147,15 @@ pub struct LogState {
 pub struct LogOptions {
     /// A segment beyond this size is closed.
     pub segment_bytes: u64,
+    /// Space held back for a disk that fills up.
+    pub reserve_bytes: u64,
 }
 
 impl Default for LogOptions {
     fn default() -> Self {
         Self {
             segment_bytes: SEGMENT_BYTES,
+            reserve_bytes: RESERVE_BYTES,
         }
     }
 }
@@ -137,16 +174,16 @@ pub struct Log {
     disk: Arc<dyn Disk>,
     clock: Arc<dyn Clock>,
     options: LogOptions,
-    key: SigningKey,
-    name: NoteKey,
+    signer: Signer,
     writer: Writer,
-    hashes: Hashes,
-    frontier: Frontier,
+    tree: Tree,
     ledger: Ledger,
     groups: u64,
-    /// (first leaf, place of its frame), ascending.
-    places: Vec<(u64, Place)>,
+    /// Segments that are still needed, with the index of the first leaf of each.
+    segments: Vec<(u64, u64)>,
+    mark: HighWater,
     signed: Option<Signed>,
+    space: Space,
     poisoned: bool,
 }
 
@@ -184,62 +221,66 @@ impl Log {
             .into_iter()
             .map(|o| self.stage(o, &mut staged))
             .collect();
-        let receipts = if staged.body.is_empty() {
-            Vec::new()
+        let group = if staged.body.is_empty() {
+            None
         } else {
             self.write(staged)?
         };
         Ok(pending
             .into_iter()
-            .map(|p| match p {
-                Pending::Leaf(at) => receipts
-                    .get(at)
-                    .cloned()
-                    .map(Done::Appended)
-                    .ok_or(RecordError::Poisoned),
-                Pending::Done(done) => Ok(done),
-                Pending::Refused(error) => Err(error),
+            .map(|p| match (p, &group) {
+                (Pending::Leaf(at), Some(group)) => Ok(Done::Appended(Appended {
+                    group: Arc::clone(group),
+                    at,
+                })),
+                (Pending::Leaf(_), None) => Err(RecordError::Poisoned),
+                (Pending::Done(done), _) => Ok(done),
+                (Pending::Refused(error), _) => Err(error),
             })
             .collect())
     }
 
     /// Appends one leaf.
-    pub fn append(&mut self, leaf: Leaf) -> Result<Receipt, RecordError> {
+    pub fn append(&mut self, leaf: Leaf) -> Result<Appended, RecordError> {
         match self.commit(vec![Operation::Append(leaf)])?.pop() {
-            Some(Ok(Done::Appended(receipt))) => Ok(receipt),
+            Some(Ok(Done::Appended(appended))) => Ok(appended),
             Some(Err(error)) => Err(error),
             _ => Err(RecordError::Poisoned),
         }
     }
 
-    fn write(&mut self, staged: Staged) -> Result<Vec<Receipt>, RecordError> {
+    /// Writes a group, then takes its leaves into the tree; `None` when it has none.
+    fn write(&mut self, staged: Staged) -> Result<Option<Arc<SignedGroup>>, RecordError> {
+        match self.write_body(&staged.body) {
+            // Requests are refused from here on; what must be recorded takes the reserve.
+            Err(RecordError::DiskFull) if self.release_reserve() => {
+                self.write_body(&staged.body)?;
+            }
+            written => written?,
+        }
+        self.ledger = staged.ledger;
+        if staged.leaves.is_empty() {
+            return Ok(None);
+        }
+        let first = self.tree.size();
+        let leaves = staged.leaves.iter().map(|l| self.tree.push(l)).collect();
+        // The commit stands whether or not this succeeds: full tiles wait, and can be written again.
+        drop(self.tree.write_waiting(&*self.disk));
+        let group = Group {
+            origin: self.signer.origin().to_owned(),
+            first,
+            leaves,
+        };
+        let note = self.signer.group(&group)?;
+        Ok(Some(Arc::new(SignedGroup { group, note })))
+    }
+
+    /// Writes one frame, in a new segment when the present one is long enough.
+    fn write_body(&mut self, body: &[u8]) -> Result<(), RecordError> {
         if self.writer.offset >= self.options.segment_bytes {
             self.rotate()?;
         }
-        let place = Place {
-            segment: self.writer.segment,
-            offset: self.writer.offset,
-        };
-        self.write_frame(&staged.body)?;
-        self.ledger = staged.ledger;
-        let first = self.frontier.size();
-        if !staged.leaves.is_empty() {
-            remember(&mut self.places, first, place);
-        }
-        let mut receipts = Vec::with_capacity(staged.leaves.len());
-        for leaf in &staged.leaves {
-            let hash = leaf_hash(leaf);
-            receipts.push(Receipt {
-                index: self.frontier.size(),
-                leaf_hash: Digest(hash),
-            });
-            let hashes = &mut self.hashes;
-            self.frontier
-                .append(hash, &mut |completed| hashes.push(completed.hash));
-        }
-        // The commit stands whether or not this succeeds: the hashes wait and can be derived again.
-        drop(self.hashes.write_waiting());
-        Ok(receipts)
+        self.write_frame(body)
     }
 
     /// Writes one frame at the end and forces it to disk.
@@ -251,7 +292,7 @@ impl Log {
                 limit,
             });
         }
-        let name = wal::segment_name(self.writer.segment);
+        let name = segment_name(self.writer.segment);
         self.clean_tail(&name)?;
         let frame = frame::encode(self.groups, body);
         self.writer.dirty = true;
@@ -286,7 +327,7 @@ impl Log {
     }
 
     fn rotate(&mut self) -> Result<(), RecordError> {
-        let name = wal::segment_name(self.writer.segment);
+        let name = segment_name(self.writer.segment);
         self.clean_tail(&name)?;
         let ordinal = self.writer.segment + 1;
         if ordinal >= SEGMENTS_MAX {
@@ -295,13 +336,13 @@ impl Log {
                 limit: SEGMENTS_MAX,
             });
         }
-        let next = wal::segment_name(ordinal);
+        let next = segment_name(ordinal);
         let file = self
             .disk
             .open(&next, true)
             .map_err(|e| RecordError::io("create", &next, e))?;
         self.disk
-            .sync_names()
+            .sync_names(WAL_FOLDER)
             .map_err(|e| RecordError::io("create", &next, e))?;
         let before = std::mem::replace(
             &mut self.writer,
@@ -322,13 +363,16 @@ impl Log {
 
     fn write_header(&mut self) -> Result<(), RecordError> {
         let mut body = Vec::new();
-        let first_leaf = self.frontier.size();
+        let (ordinal, first_leaf) = (self.writer.segment, self.tree.size());
         Record::Segment {
-            ordinal: self.writer.segment,
+            ordinal,
             first_leaf,
+            ledger: &self.ledger.snapshot(),
         }
         .write(&mut body);
-        self.write_frame(&body)
+        self.write_frame(&body)?;
+        self.segments.push((ordinal, first_leaf));
+        Ok(())
     }
 
     /// Signs the present size and root, unless that was done, and publishes the note.
@@ -336,22 +380,24 @@ impl Log {
         if self.poisoned {
             return Err(RecordError::Poisoned);
         }
-        let size = self.frontier.size();
+        let size = self.tree.size();
         if let Some(signed) = &self.signed
             && signed.size == size
             && signed.groups == self.groups
         {
             return Ok(signed.note.clone());
         }
-        self.hashes.sync()?;
-        let checkpoint = Checkpoint::new(self.name.name(), size, self.frontier.root());
-        let note = note::sign(&checkpoint.text(), self.name.name(), &[&self.key])?;
+        self.tree.publish(&*self.disk)?;
+        let checkpoint = Checkpoint::new(self.signer.origin(), size, self.tree.root());
         // The order that can never sign two roots for one size: first the mark, then the note.
-        HighWater {
+        let mark = HighWater {
             checkpoint,
             groups: self.groups,
-        }
-        .write(&*self.disk)?;
+            ..self.mark
+        };
+        mark.write(&*self.disk)?;
+        let note = self.signer.checkpoint(&mark.checkpoint)?;
+        self.mark = mark;
         disk::replace(&*self.disk, CHECKPOINT_FILE, note.as_bytes())?;
         self.signed = Some(Signed {
             size,
@@ -365,14 +411,20 @@ impl Log {
     pub fn state(&self) -> LogState {
         let signed = self.signed.as_ref();
         LogState {
-            origin: self.name.name().to_owned(),
-            vkey: self.name.to_string(),
-            size: self.frontier.size(),
-            root: Digest(self.frontier.root()),
+            origin: self.signer.origin().to_owned(),
+            vkeys: self
+                .signer
+                .vkeys()
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            size: self.tree.size(),
+            root: Digest(self.tree.root()),
             checkpoint: signed.map(|s| s.note.clone()).unwrap_or_default(),
             checkpoint_size: signed.map_or(0, |s| s.size),
             unaccounted: self.ledger.unaccounted(),
             open_numbers: self.ledger.open_numbers(),
+            space: self.space,
         }
     }
 
@@ -384,15 +436,5 @@ impl Log {
     /// Whether the log must be opened again before it can go on.
     pub fn is_poisoned(&self) -> bool {
         self.poisoned
-    }
-}
-
-/// Remembers where a leaf's frame stands, unless a place shortly before is remembered.
-fn remember(places: &mut Vec<(u64, Place)>, first: u64, place: Place) {
-    if places
-        .last()
-        .is_none_or(|(last, _)| first - last >= PLACE_LEAVES)
-    {
-        places.push((first, place));
     }
 }

@@ -1,58 +1,33 @@
 //! Opening a log: reading it back, refusing what must not go on, repairing what may.
 
 use super::disk::{self, Disk};
-use super::frame::Record;
-use super::hashes::Hashes;
 use super::ledger::GapReason;
-use super::scan::{self, Scanned, VKEY_FILE, Visitor};
-use super::wal::{self, Place};
-use super::{Log, LogOptions, Operation, Signed, Writer, remember};
+use super::scan::{self, Facts, VKEY_FILE};
+use super::signer::{LogKeys, Signer};
+use super::space::Space;
+use super::state::HighWater;
+use super::wal::{self, Tail, WAL_FOLDER};
+use super::{Log, LogOptions, Operation, Signed, Writer};
 use crate::error::RecordError;
-use ringfence_core::digest::hex;
 use ringfence_core::ports::Clock;
-use ringfence_crypto::hash::sha256;
-use ringfence_crypto::merkle::Hash;
-use ringfence_crypto::note::NoteKey;
-use ringfence_crypto::sign::{SigningKey, VerifyingKey};
+use ringfence_crypto::checkpoint::Checkpoint;
+use ringfence_crypto::merkle::empty_root;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// What opening found and did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recovery {
-    /// Leaves read back.
+    /// Leaves of the log.
     pub leaves: u64,
+    /// Leaves that were read back from the write-ahead log; the others were durable in tiles.
+    pub replayed: u64,
     /// Octets of an unfinished write that were cut; nobody had been told that it happened.
     pub torn_bytes: u64,
-    /// Hashes that had to be derived again.
-    pub hashes_rebuilt: u64,
+    /// Files of the tree that had to be written again.
+    pub mended: u64,
     /// Sequence numbers that this opening counted as unaccounted for.
     pub unaccounted: u64,
-}
-
-struct Rebuild {
-    hashes: Hashes,
-    places: Vec<(u64, Place)>,
-}
-
-impl Visitor for Rebuild {
-    fn frame(&mut self, first_leaf: u64, place: Place) {
-        remember(&mut self.places, first_leaf, place);
-    }
-    fn record(&mut self, _: &Record<'_>, _: u64) -> Result<(), &'static str> {
-        Ok(())
-    }
-    fn hash(&mut self, hash: Hash) -> Result<(), RecordError> {
-        self.hashes.push(hash);
-        self.hashes.compare_chunk(false)
-    }
-}
-
-/// The name under which a key signs: no two logs share one.
-fn origin_of(key: &VerifyingKey) -> String {
-    let mut id = hex(&sha256(key.as_bytes()));
-    id.truncate(16);
-    format!("ringfence.invalid/log/{id}")
 }
 
 impl Log {
@@ -60,38 +35,24 @@ impl Log {
     /// open, with a leaf each, and publishes a checkpoint.
     pub fn open(
         disk: Arc<dyn Disk>,
-        key: SigningKey,
+        keys: LogKeys,
         clock: Arc<dyn Clock>,
         options: LogOptions,
     ) -> Result<(Self, Recovery), RecordError> {
-        let name = NoteKey::new(origin_of(&key.verifying_key()), key.verifying_key())?;
+        let signer = Signer::new(keys)?;
         let facts = scan::read_facts(&*disk)?;
-        match &facts.vkey {
-            Some(known) if *known != name => return Err(RecordError::KeyMismatch),
-            Some(_) => {}
-            None if facts.high_water.is_some() || facts.checkpoint.is_some() => {
-                return Err(RecordError::ForkRisk(
-                    "the verifier key is missing".to_owned(),
-                ));
-            }
-            None => disk::replace(&*disk, VKEY_FILE, format!("{name}\n").as_bytes())?,
-        }
-        if let Some((_, note, _)) = &facts.checkpoint {
-            note.verify(std::slice::from_ref(&name))?;
-        }
-        let mut rebuild = Rebuild {
-            hashes: Hashes::open(&*disk)?,
-            places: Vec::new(),
-        };
-        let scanned = scan::scan_with(&*disk, &facts, &mut rebuild)?;
-        scanned.check(&facts)?;
+        check_keys(&*disk, &signer, &facts)?;
+        let replayed = scan::replay(&*disk, &facts)?;
+        replayed.check(&*disk, &facts)?;
         let mut recovery = Recovery {
-            leaves: scanned.frontier.size(),
-            torn_bytes: scanned.tail.torn_bytes,
-            hashes_rebuilt: rebuild.hashes.settle()?,
+            leaves: replayed.tree.size(),
+            replayed: replayed.from_wal,
+            torn_bytes: replayed.tail.torn_bytes,
+            mended: replayed.mended,
             unaccounted: 0,
         };
-        let writer = writer_after(&*disk, &scanned)?;
+        wal::remove(&*disk, 0..facts.first_segment())?;
+        let writer = writer_after(&*disk, &replayed.tail)?;
         let signed = match (&facts.high_water, &facts.checkpoint) {
             (Some(high), Some((text, _, c))) if high.checkpoint == *c => Some(Signed {
                 size: c.size,
@@ -100,24 +61,33 @@ impl Log {
             }),
             _ => None,
         };
+        let mark = facts.high_water.unwrap_or_else(|| HighWater {
+            checkpoint: Checkpoint::new(signer.origin(), 0, empty_root()),
+            groups: 0,
+            durable: 0,
+            segment: 0,
+        });
         let mut log = Self {
             disk,
             clock,
             options,
-            key,
-            name,
+            signer,
             writer,
-            hashes: rebuild.hashes,
-            frontier: scanned.frontier,
-            ledger: scanned.ledger,
-            groups: scanned.tail.groups,
-            places: rebuild.places,
+            tree: replayed.tree,
+            ledger: replayed.ledger,
+            groups: replayed.tail.groups,
+            segments: replayed.tail.segments,
+            mark,
             signed,
+            space: Space::Ample,
             poisoned: false,
         };
-        if scanned.tail.segments == 0 {
+        if replayed.tail.segment.is_none() {
             log.write_header()?;
         }
+        log.look_at_space();
+        // What the last checkpoint needs may have been in memory only when the power went.
+        log.tree.publish(&*log.disk)?;
         recovery.unaccounted = log.close_open_blocks(GapReason::Crash)?;
         log.checkpoint()?;
         Ok((log, recovery))
@@ -136,21 +106,42 @@ impl Log {
     }
 }
 
+/// Refuses a log of other keys; a new one is told whose it is.
+fn check_keys(disk: &dyn Disk, signer: &Signer, facts: &Facts) -> Result<(), RecordError> {
+    match &facts.vkeys {
+        Some(known) if known != signer.vkeys() => return Err(RecordError::KeyMismatch),
+        Some(_) => {}
+        None if facts.high_water.is_some() || facts.checkpoint.is_some() => {
+            return Err(RecordError::ForkRisk(
+                "the verifier keys are missing".to_owned(),
+            ));
+        }
+        None => {
+            let lines: Vec<String> = signer.vkeys().iter().map(|k| format!("{k}\n")).collect();
+            disk::replace(disk, VKEY_FILE, lines.concat().as_bytes())?;
+        }
+    }
+    match &facts.checkpoint {
+        Some((_, note, _)) => Ok(note.verify(signer.vkeys())?),
+        None => Ok(()),
+    }
+}
+
 /// Cuts what was being written and takes up the end of the last segment, or begins the first.
-fn writer_after(disk: &dyn Disk, scanned: &Scanned) -> Result<Writer, RecordError> {
-    let tail = &scanned.tail;
-    let fail = |e| RecordError::io("repair", "log", e);
+fn writer_after(disk: &dyn Disk, tail: &Tail) -> Result<Writer, RecordError> {
+    let fail = |e| RecordError::io("repair", WAL_FOLDER, e);
     if let Some(ordinal) = tail.torn_segment {
         disk.remove(&wal::segment_name(ordinal)).map_err(fail)?;
-        disk.sync_names().map_err(fail)?;
+        disk.sync_names(WAL_FOLDER).map_err(fail)?;
     }
-    let segment = tail.segments.saturating_sub(1);
+    let segment = tail.segment.unwrap_or(0);
     let name = wal::segment_name(segment);
     let file = disk
         .open(&name, true)
         .map_err(|e| RecordError::io("open", &name, e))?;
-    if tail.segments == 0 {
-        disk.sync_names().map_err(fail)?;
+    if tail.segment.is_none() {
+        disk.sync_names(WAL_FOLDER).map_err(fail)?;
+        disk.sync_names("").map_err(fail)?;
     }
     if file.length().map_err(fail)? > tail.offset {
         file.truncate(tail.offset).map_err(fail)?;

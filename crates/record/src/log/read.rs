@@ -1,14 +1,13 @@
 //! Reading leaves back, and proving them.
 
-use super::frame::{self, Record};
-use super::wal::{self, Place};
 use super::{Log, READ_BYTES_MAX, READ_LEAVES_MAX};
 use crate::error::RecordError;
 use crate::proof::Proof;
 use ringfence_core::leaf::Leaf;
 use ringfence_crypto::checkpoint::Checkpoint;
-use ringfence_crypto::merkle::{inclusion_proof, verify_inclusion};
+use ringfence_crypto::merkle::{Hash, consistency_proof, inclusion_proof, verify_inclusion};
 use ringfence_crypto::note::Note;
+use ringfence_crypto::tiles::{Kind, TILE_WIDTH, Tile, entries};
 
 impl Log {
     /// Leaves from an index on: at most `count`, at most [`READ_BYTES_MAX`] octets of them, and at
@@ -21,52 +20,35 @@ impl Log {
                 limit,
             });
         }
-        let end = self
-            .frontier
-            .size()
-            .min(from.saturating_add(u64::from(count)));
+        let end = self.tree.size().min(from.saturating_add(u64::from(count)));
         let mut leaves = Vec::new();
         let mut total = 0;
-        let known = self.places.partition_point(|(first, _)| *first <= from);
-        let Some(&(mut index, mut place)) = known.checked_sub(1).and_then(|i| self.places.get(i))
-        else {
-            return Ok(leaves);
-        };
+        let mut index = from;
         while index < end {
-            let name = wal::segment_name(place.segment);
-            let file = self
-                .disk
-                .open(&name, false)
-                .map_err(|e| RecordError::io("open", &name, e))?;
-            while let Some((body, next)) = wal::read_frame(&*file, &name, place.offset)? {
-                let damaged = |r| RecordError::corrupt(name.as_str(), place.offset, r);
-                let records = frame::records(&body).ok_or_else(|| damaged("malformed record"))?;
-                for bytes in records.iter().filter_map(Record::leaf) {
-                    if index >= end || index > from && total + bytes.len() > READ_BYTES_MAX {
-                        return Ok(leaves);
-                    }
-                    if index >= from {
-                        leaves.push((index, Leaf::parse(bytes)?));
-                        total += bytes.len();
-                    }
-                    index += 1;
-                }
-                place.offset = next;
-                if index >= end {
-                    break;
-                }
+            let number = index / TILE_WIDTH;
+            let damaged =
+                |why| RecordError::corrupt(Tile::full(Kind::Entries, number).path(), 0, why);
+            let bundle = self.tree.bundle(&*self.disk, number)?;
+            let all = entries(&bundle).ok_or_else(|| damaged("not a bundle of entries"))?;
+            let skipped = usize::try_from(index % TILE_WIDTH).unwrap_or(0);
+            if all.len() <= skipped {
+                return Err(damaged("an entry is missing"));
             }
-            place = Place {
-                segment: place.segment + 1,
-                offset: 0,
-            };
+            for bytes in &all[skipped..] {
+                if index >= end || index > from && total + bytes.len() > READ_BYTES_MAX {
+                    return Ok(leaves);
+                }
+                leaves.push((index, Leaf::parse(bytes)?));
+                total += bytes.len();
+                index += 1;
+            }
         }
         Ok(leaves)
     }
 
     /// A proof that leaf `index` is in the log, under a checkpoint that covers it.
     pub fn prove(&mut self, index: u64) -> Result<Proof, RecordError> {
-        if index >= self.frontier.size() {
+        if index >= self.tree.size() {
             return Err(RecordError::NoLeaf(index));
         }
         if self.signed.as_ref().is_none_or(|s| s.size <= index) {
@@ -75,10 +57,9 @@ impl Log {
         let Some(signed) = &self.signed else {
             return Err(RecordError::Poisoned);
         };
-        let hashes = &self.hashes;
-        let read = &mut |level, number| hashes.read(level, number);
+        let read = &mut |level, number| self.tree.hash(&*self.disk, level, number);
         let path = inclusion_proof(index, signed.size, read)?;
-        let leaf = hashes.read(0, index)?;
+        let leaf = read(0, index)?;
         let checkpoint = Checkpoint::parse(Note::parse(&signed.note)?.text())?;
         verify_inclusion(&leaf, index, signed.size, &path, &checkpoint.root)?;
         Ok(Proof {
@@ -86,5 +67,14 @@ impl Log {
             hashes: path,
             checkpoint: signed.note.clone(),
         })
+    }
+
+    /// A checkpoint of the present size and the proof that it extends the tree of `old` leaves: what
+    /// a witness asks for.
+    pub fn extend(&mut self, old: u64) -> Result<(String, Vec<Hash>), RecordError> {
+        let note = self.checkpoint()?;
+        let size = self.signed.as_ref().map_or(0, |s| s.size);
+        let read = &mut |level, number| self.tree.hash(&*self.disk, level, number);
+        Ok((note, consistency_proof(old, size, read)?))
     }
 }

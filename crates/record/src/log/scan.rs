@@ -4,22 +4,30 @@ use super::disk::{Disk, read_whole};
 use super::frame::Record;
 use super::ledger::{Ledger, Settlement};
 use super::state::HighWater;
-use super::wal::{self, Place, Tail};
+use super::tree::Tree;
+use super::wal::{self, Tail};
 use crate::error::RecordError;
 use ringfence_crypto::checkpoint::Checkpoint;
-use ringfence_crypto::merkle::{Completed, Frontier, Hash, leaf_hash};
+use ringfence_crypto::merkle::{Hash, root_of};
 use ringfence_crypto::note::{NOTE_BYTES_MAX, Note, NoteKey};
 
 /// The signed note.
 pub(crate) const CHECKPOINT_FILE: &str = "checkpoint";
-/// Who signs.
+/// Who signs, a verifier key a line.
 pub(crate) const VKEY_FILE: &str = "vkey";
 
 /// The small files beside the write-ahead log.
 pub(crate) struct Facts {
-    pub(crate) vkey: Option<NoteKey>,
+    pub(crate) vkeys: Option<Vec<NoteKey>>,
     pub(crate) high_water: Option<HighWater>,
     pub(crate) checkpoint: Option<(String, Note, Checkpoint)>,
+}
+
+impl Facts {
+    /// The first segment that is still needed.
+    pub(crate) fn first_segment(&self) -> u64 {
+        self.high_water.as_ref().map_or(0, |h| h.segment)
+    }
 }
 
 /// Reads the small files; each is absent or whole.
@@ -30,12 +38,13 @@ pub(crate) fn read_facts(disk: &dyn Disk) -> Result<Facts, RecordError> {
             .map(|b| String::from_utf8(b).map_err(|_| RecordError::corrupt(name, 0, "not text")))
             .transpose()
     };
-    let vkey = match text(VKEY_FILE)? {
+    let vkeys = match text(VKEY_FILE)? {
         None => None,
         Some(text) => {
-            let line = text.strip_suffix('\n').unwrap_or("");
-            let damaged = |_| RecordError::corrupt(VKEY_FILE, 0, "not a verifier key");
-            Some(line.parse().map_err(damaged)?)
+            let damaged = || RecordError::corrupt(VKEY_FILE, 0, "not verifier keys");
+            let lines = text.strip_suffix('\n').ok_or_else(damaged)?;
+            let keys = lines.split('\n').map(|l| l.parse().map_err(|_| damaged()));
+            Some(keys.collect::<Result<_, _>>()?)
         }
     };
     let checkpoint = match text(CHECKPOINT_FILE)? {
@@ -48,86 +57,69 @@ pub(crate) fn read_facts(disk: &dyn Disk) -> Result<Facts, RecordError> {
         }
     };
     Ok(Facts {
-        vkey,
+        vkeys,
         high_water: HighWater::read(disk)?,
         checkpoint,
     })
 }
 
-/// What a scan found.
-pub(crate) struct Scanned {
+/// What a replay rebuilt.
+pub(crate) struct Replayed {
     pub(crate) tail: Tail,
-    pub(crate) frontier: Frontier,
+    pub(crate) tree: Tree,
     pub(crate) ledger: Ledger,
-    pub(crate) signed_root: Option<Hash>,
-    pub(crate) noted_root: Option<Hash>,
+    /// Files of the tree that did not hold what they should, written again.
+    pub(crate) mended: u64,
+    /// Leaves that were read from the write-ahead log.
+    pub(crate) from_wal: u64,
 }
 
-/// What a scan tells while it goes.
-pub(crate) trait Visitor {
-    /// A leaf's frame begins here.
-    fn frame(&mut self, first_leaf: u64, place: Place);
-    /// A record; `lost` is what a gap leaves unaccounted for.
-    fn record(&mut self, record: &Record<'_>, lost: u64) -> Result<(), &'static str>;
-    /// A hash of the tree, in stored order.
-    fn hash(&mut self, hash: Hash) -> Result<(), RecordError>;
-}
-
-/// Reads the whole log and checks it against the high-water mark and the checkpoint.
-pub(crate) fn scan_with(
-    disk: &dyn Disk,
-    facts: &Facts,
-    visitor: &mut dyn Visitor,
-) -> Result<Scanned, RecordError> {
-    let mut frontier = Frontier::new();
+/// Takes up the tree where it is durable and replays the write-ahead log from there.
+pub(crate) fn replay(disk: &dyn Disk, facts: &Facts) -> Result<Replayed, RecordError> {
+    let durable = facts.high_water.as_ref().map_or(0, |h| h.durable);
+    let mut tree = Tree::load(disk, durable)?;
     let mut ledger = Ledger::default();
-    let signed = facts.high_water.as_ref().map(|h| h.checkpoint.size);
-    let noted = facts.checkpoint.as_ref().map(|(_, _, c)| c.size);
-    let root_at = |size: Option<u64>, frontier: &Frontier, root: &mut Option<Hash>| {
-        if size == Some(frontier.size()) {
-            *root = Some(frontier.root());
-        }
-    };
-    let (mut signed_root, mut noted_root) = (None, None);
-    root_at(signed, &frontier, &mut signed_root);
-    root_at(noted, &frontier, &mut noted_root);
-    let tail = wal::scan(disk, &mut |place, first, records| {
+    let (mut mended, mut from_wal) = (0, 0);
+    let tail = wal::scan(disk, facts.first_segment(), &mut |place, records| {
         let name = wal::segment_name(place.segment);
         let damaged = |reason| RecordError::corrupt(name.as_str(), place.offset, reason);
-        if records.iter().any(|r| r.leaf().is_some()) {
-            visitor.frame(first, place);
-        }
+        let mut index = place.first_leaf;
         for record in records {
-            let lost = account(record, &mut ledger).map_err(damaged)?;
-            visitor.record(record, lost).map_err(damaged)?;
+            let first = place.segment == facts.first_segment();
+            account(record, &mut ledger, first).map_err(damaged)?;
             let Some(leaf) = record.leaf() else { continue };
-            let mut failed = None;
-            frontier.append(leaf_hash(leaf), &mut |c: Completed| {
-                if let Err(error) = visitor.hash(c.hash) {
-                    failed = Some(error);
+            if index >= durable {
+                if index != tree.size() {
+                    return Err(damaged("it begins behind the end of the tree"));
                 }
-            });
-            if let Some(error) = failed {
-                return Err(error);
+                tree.push(leaf);
+                from_wal += 1;
             }
-            root_at(signed, &frontier, &mut signed_root);
-            root_at(noted, &frontier, &mut noted_root);
+            index += 1;
         }
+        mended += tree.mend_waiting(disk)?;
         Ok(())
     })?;
-    Ok(Scanned {
+    mended += tree.mend_edges(disk)?;
+    Ok(Replayed {
         tail,
-        frontier,
+        tree,
         ledger,
-        signed_root,
-        noted_root,
+        mended,
+        from_wal,
     })
 }
 
-fn account(record: &Record<'_>, ledger: &mut Ledger) -> Result<u64, &'static str> {
+/// Applies a record to a ledger, and says how many numbers a gap leaves unaccounted for. Only the
+/// head of the `first` segment that is still here may tell something new.
+pub(crate) fn account(
+    record: &Record<'_>,
+    ledger: &mut Ledger,
+    first: bool,
+) -> Result<u64, &'static str> {
     match record {
         Record::Settled { sequence, .. } => match ledger.settle(*sequence) {
-            Some(Settlement::Filled) => Ok(0),
+            Some(Settlement::Filled | Settlement::Late) => Ok(0),
             Some(Settlement::Repeated) => Err("a sequence number is filled twice"),
             None => Err("a sequence number was never reserved"),
         },
@@ -139,46 +131,71 @@ fn account(record: &Record<'_>, ledger: &mut Ledger) -> Result<u64, &'static str
             }
         }
         Record::Gap { gap, .. } => ledger.close(*gap).ok_or("a gap closes nothing"),
-        Record::Leaf(_) | Record::Segment { .. } => Ok(0),
+        Record::Segment {
+            ledger: snapshot, ..
+        } => {
+            let known = Ledger::restore(snapshot).ok_or("its ledger is malformed")?;
+            if first {
+                *ledger = known;
+            } else if *ledger != known {
+                return Err("its ledger is another than the one before");
+            }
+            Ok(0)
+        }
+        Record::Leaf(_) => Ok(0),
     }
 }
 
-impl Scanned {
+impl Replayed {
     /// Refuses a log that reads back as less, or as something else, than was signed.
-    pub(crate) fn check(&self, facts: &Facts) -> Result<(), RecordError> {
-        let fork = |why: String| Err(RecordError::ForkRisk(why));
-        let size = self.frontier.size();
-        let Some(high) = &facts.high_water else {
-            return if facts.checkpoint.is_some() || size > 0 {
-                fork("the high-water mark is missing".to_owned())
-            } else {
-                Ok(())
-            };
+    pub(crate) fn check(&self, disk: &dyn Disk, facts: &Facts) -> Result<(), RecordError> {
+        let root = |size| {
+            root_of(size, &mut |level, number| {
+                self.tree.hash(disk, level, number)
+            })
         };
-        if size < high.checkpoint.size || self.tail.groups < high.groups {
-            return fork(format!(
-                "{size} leaves in {} groups read back, {} in {} were signed",
-                self.tail.groups, high.checkpoint.size, high.groups
-            ));
-        }
-        if self.signed_root != Some(high.checkpoint.root) {
-            return fork(format!(
-                "another root at the signed size {}",
-                high.checkpoint.size
-            ));
-        }
-        let Some((_, _, checkpoint)) = &facts.checkpoint else {
-            return Ok(());
-        };
-        if checkpoint.size > high.checkpoint.size || checkpoint.origin != high.checkpoint.origin {
-            return fork("the checkpoint is ahead of the high-water mark".to_owned());
-        }
-        if self.noted_root != Some(checkpoint.root) {
-            return fork(format!(
-                "another root at the published size {}",
-                checkpoint.size
-            ));
-        }
-        Ok(())
+        check_signed(self.tree.size(), self.tail.groups, facts, &root)
     }
+}
+
+/// Compares what was read back, `size` leaves in `groups` frames, with what was signed.
+pub(crate) fn check_signed(
+    size: u64,
+    groups: u64,
+    facts: &Facts,
+    root_at: &dyn Fn(u64) -> Result<Hash, RecordError>,
+) -> Result<(), RecordError> {
+    let fork = |why: String| Err(RecordError::ForkRisk(why));
+    let Some(high) = &facts.high_water else {
+        return if facts.checkpoint.is_some() || size > 0 {
+            fork("the high-water mark is missing".to_owned())
+        } else {
+            Ok(())
+        };
+    };
+    if size < high.checkpoint.size || groups < high.groups {
+        return fork(format!(
+            "{size} leaves in {groups} groups read back, {} in {} were signed",
+            high.checkpoint.size, high.groups
+        ));
+    }
+    if root_at(high.checkpoint.size)? != high.checkpoint.root {
+        return fork(format!(
+            "another root at the signed size {}",
+            high.checkpoint.size
+        ));
+    }
+    let Some((_, _, checkpoint)) = &facts.checkpoint else {
+        return Ok(());
+    };
+    if checkpoint.size > high.checkpoint.size || checkpoint.origin != high.checkpoint.origin {
+        return fork("the checkpoint is ahead of the high-water mark".to_owned());
+    }
+    if root_at(checkpoint.size)? != checkpoint.root {
+        return fork(format!(
+            "another root at the published size {}",
+            checkpoint.size
+        ));
+    }
+    Ok(())
 }

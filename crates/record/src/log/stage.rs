@@ -2,7 +2,7 @@
 
 use super::frame::Record;
 use super::ledger::{BLOCK_NUMBERS, BLOCKS_OPEN_MAX, Gap, GapReason, Ledger, Settlement};
-use super::{Done, Log, Operation};
+use super::{Done, Log, Operation, Space};
 use crate::error::RecordError;
 use ringfence_core::ids::ProjectId;
 use ringfence_core::leaf::{Detail, Leaf, LeafAction, LeafError, Outcome};
@@ -43,6 +43,9 @@ impl Log {
             },
             Operation::Settle { sequence, leaf } => self.stage_settle(sequence, leaf, staged),
             Operation::Reserve => {
+                if self.space == Space::Reserve {
+                    return Pending::Refused(RecordError::DiskFull);
+                }
                 if !staged.ledger.may_reserve() {
                     let limit = BLOCKS_OPEN_MAX as u64;
                     return Pending::Refused(RecordError::TooMany {
@@ -60,8 +63,22 @@ impl Log {
     }
 
     fn stage_settle(&self, sequence: u64, leaf: Leaf, staged: &mut Staged) -> Pending {
-        let bytes = match numbered(leaf, sequence) {
-            Ok(bytes) => bytes,
+        let mut ledger = staged.ledger.clone();
+        let late = match ledger.settle(sequence) {
+            None => return Pending::Refused(RecordError::SequenceUnknown(sequence)),
+            Some(Settlement::Repeated) => return Pending::Done(Done::Nothing),
+            Some(Settlement::Late) => true,
+            Some(Settlement::Filled) => false,
+        };
+        match numbered(leaf, sequence, late) {
+            Ok(bytes) => {
+                staged.ledger = ledger;
+                staged.push(&Record::Settled {
+                    sequence,
+                    leaf: &bytes,
+                });
+                Pending::Leaf(staged.leaves.len() - 1)
+            }
             Err(error) => {
                 // The number must not stay open for ever because its leaf was bad.
                 let gap = Gap {
@@ -70,18 +87,7 @@ impl Log {
                     reason: GapReason::Refused,
                 };
                 self.stage_gap(gap, staged);
-                return Pending::Refused(error.into());
-            }
-        };
-        match staged.ledger.settle(sequence) {
-            None => Pending::Refused(RecordError::SequenceUnknown(sequence)),
-            Some(Settlement::Repeated) => Pending::Done(Done::Nothing),
-            Some(Settlement::Filled) => {
-                staged.push(&Record::Settled {
-                    sequence,
-                    leaf: &bytes,
-                });
-                Pending::Leaf(staged.leaves.len() - 1)
+                Pending::Refused(error.into())
             }
         }
     }
@@ -110,10 +116,13 @@ impl Log {
     }
 }
 
-/// The octets of a leaf that fills a sequence number.
-fn numbered(leaf: Leaf, sequence: u64) -> Result<Vec<u8>, LeafError> {
+/// The octets of a leaf that fills a sequence number; `late` when a gap had counted the number as
+/// unaccounted for, so that the leaves alone say how many are.
+fn numbered(leaf: Leaf, sequence: u64, late: bool) -> Result<Vec<u8>, LeafError> {
     let number = i64::try_from(sequence).unwrap_or(i64::MAX);
-    leaf.with("sequence", Detail::Integer(number)).canonical()
+    let leaf = leaf.with("sequence", Detail::Integer(number));
+    let leaf = if late { leaf.with("late", true) } else { leaf };
+    leaf.canonical()
 }
 
 /// The leaf that closes a run of numbers.

@@ -2,7 +2,7 @@
 //! no second root is ever signed for a size.
 
 use crate::sim::{SimDisk, Stop};
-use crate::support::{Dice, clock, key, leaf};
+use crate::support::{Dice, clock, keys, leaf};
 use ringfence_core::error::Explain as _;
 use ringfence_core::leaf::{Leaf, LeafAction};
 use ringfence_crypto::checkpoint::Checkpoint;
@@ -12,18 +12,20 @@ use ringfence_record::RecordError;
 use ringfence_record::log::disk::Disk;
 use ringfence_record::log::ledger::{Gap, GapReason};
 use ringfence_record::log::{Done, Log, LogOptions, Operation, Recovery};
-use ringfence_record::verify::verify_disk;
+use ringfence_record::verify::{Demands, verify_disk};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Small, so that short runs see many segments.
 const OPTIONS: LogOptions = LogOptions {
-    segment_bytes: 1500,
+    segment_bytes: 8_000,
+    reserve_bytes: 3000,
 };
 
 fn open(disk: &SimDisk) -> Result<(Log, Recovery), RecordError> {
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-    Log::open(disk, key(), clock(), OPTIONS)
+    Log::open(disk, keys(), clock(), OPTIONS)
 }
 
 /// What the world outside has been told.
@@ -36,6 +38,8 @@ struct Told {
     /// Numbers in hand and not yet used.
     open: Vec<u64>,
     next: u64,
+    /// How often segments were let go.
+    retired: u64,
 }
 
 impl Told {
@@ -49,8 +53,21 @@ impl Told {
     }
 
     /// One random commit, until the disk fails.
-    fn act(&mut self, log: &mut Log, dice: &mut Dice, seed: u64) -> Result<(), RecordError> {
-        match dice.below(8) {
+    fn act(
+        &mut self,
+        log: &mut Log,
+        disk: &SimDisk,
+        dice: &mut Dice,
+        seed: u64,
+    ) -> Result<(), RecordError> {
+        match dice.below(9) {
+            8 => {
+                if let Some(retirement) = log.retirement() {
+                    retirement.force(disk)?;
+                    log.retired(retirement)?;
+                    self.retired += 1;
+                }
+            }
             0 => {
                 let done = log.commit(vec![Operation::Reserve])?.pop().unwrap()?;
                 let Done::Reserved { first, count } = done else {
@@ -83,13 +100,11 @@ impl Told {
                 self.settled.insert(sequence);
             }
             _ => {
-                let leaves: Vec<Leaf> = (0..=dice.below(4))
+                let leaves: Vec<Leaf> = (0..=dice.below(40))
                     .map(|_| {
                         self.next += 1;
-                        leaf(self.next).with(
-                            "fill",
-                            "x".repeat(usize::try_from(dice.below(160)).unwrap()),
-                        )
+                        leaf(self.next)
+                            .with("fill", "x".repeat(usize::try_from(dice.below(16)).unwrap()))
                     })
                     .collect();
                 let operations = leaves.iter().cloned().map(Operation::Append).collect();
@@ -97,7 +112,7 @@ impl Told {
                     let Ok(Done::Appended(receipt)) = done else {
                         panic!("seed {seed}")
                     };
-                    let before = self.leaves.insert(receipt.index, leaf);
+                    let before = self.leaves.insert(receipt.index(), leaf);
                     assert!(before.is_none(), "seed {seed}: an index given twice");
                 }
             }
@@ -133,7 +148,7 @@ fn number(leaf: &Leaf, name: &str) -> Option<u64> {
 fn everything(log: &Log) -> BTreeMap<u64, Leaf> {
     let mut all = BTreeMap::new();
     loop {
-        let some = log.read(all.len() as u64, 100).unwrap();
+        let some = log.read(all.len() as u64, 1024).unwrap();
         if some.is_empty() {
             return all;
         }
@@ -142,19 +157,19 @@ fn everything(log: &Log) -> BTreeMap<u64, Leaf> {
 }
 
 /// Four starts that end at a random step, and one that must find everything. Says how many of the
-/// four were cut short.
-fn one_life(seed: u64, stop: Stop) -> u64 {
+/// four were cut short, and how often segments were let go.
+fn one_life(seed: u64, stop: Stop) -> [u64; 2] {
     let mut dice = Dice(seed);
     let mut disk = SimDisk::new(seed);
     let mut told = Told::default();
     let mut stops = 0;
     for _ in 0..4 {
-        disk.stop_after(dice.below(70));
+        disk.stop_after(dice.below(140));
         let outcome = (|| -> Result<(), RecordError> {
             let (mut log, _) = open(&disk)?;
             told.note(&log.state().checkpoint, seed);
             for _ in 0..25 {
-                told.act(&mut log, &mut dice, seed)?;
+                told.act(&mut log, &disk, &mut dice, seed)?;
             }
             Ok(())
         })();
@@ -170,7 +185,8 @@ fn one_life(seed: u64, stop: Stop) -> u64 {
     let (mut log, _) = open(&disk).unwrap_or_else(|e| panic!("seed {seed}: {} {e}", e.code()));
     told.check(&mut log, seed);
     told.note(&log.checkpoint().unwrap(), seed);
-    let report = verify_disk(&disk, &[]).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+    let report =
+        verify_disk(&disk, &Demands::default()).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
     assert_eq!(report.size, log.state().size);
     assert_eq!(report.open_numbers, 0);
     let all = everything(&log);
@@ -186,22 +202,42 @@ fn one_life(seed: u64, stop: Stop) -> u64 {
             "seed {seed}: history rewritten"
         );
     }
-    stops
+    [stops, told.retired]
+}
+
+/// How many lives; `cargo xtask soak log` asks for many.
+fn count() -> u64 {
+    std::env::var("RINGFENCE_LOG_LIVES").map_or(150, |n| n.parse().unwrap())
+}
+
+fn lives(seeds: Range<u64>, stop: Stop) -> [u64; 2] {
+    seeds.fold([0, 0], |[stops, retired], seed| {
+        let life = one_life(seed, stop);
+        [stops + life[0], retired + life[1]]
+    })
 }
 
 #[test]
 fn nothing_acknowledged_is_lost_whenever_the_power_goes() {
-    let stops: u64 = (0..700).map(|seed| one_life(seed, Stop::PowerCut)).sum();
+    let count = count();
+    let [stops, retired] = lives(0..count, Stop::PowerCut);
+    println!("{count} lives with power cuts: {stops} stops, {retired} times segments were let go");
     // The test would prove little if the machine hardly ever stopped.
-    assert!(stops > 1800, "{stops}");
+    assert!(
+        stops > count * 2 && retired > count / 10,
+        "{stops} {retired}"
+    );
 }
 
 #[test]
 fn nothing_acknowledged_is_lost_whenever_the_process_is_killed() {
-    let stops: u64 = (10_000..10_250)
-        .map(|seed| one_life(seed, Stop::Kill))
-        .sum();
-    assert!(stops > 600, "{stops}");
+    let count = count();
+    let [stops, retired] = lives(1_000_000..1_000_000 + count, Stop::Kill);
+    println!("{count} lives with kills: {stops} stops, {retired} times segments were let go");
+    assert!(
+        stops > count * 2 && retired > count / 10,
+        "{stops} {retired}"
+    );
 }
 
 #[test]
@@ -210,11 +246,11 @@ fn a_log_that_does_not_force_names_to_disk_would_be_caught() {
     // simulated disk must be able to lose it, else the test above shows nothing.
     let lost = (0..50).any(|seed| {
         let disk = SimDisk::new(seed);
-        let file = disk.open("wal-00000000.rfw", true).unwrap();
+        let file = disk.open("wal/00000000.rfw", true).unwrap();
         file.write_at(b"acknowledged", 0).unwrap();
         file.sync().unwrap();
         disk.restart(Stop::PowerCut)
-            .content("wal-00000000.rfw")
+            .content("wal/00000000.rfw")
             .is_none()
     });
     assert!(lost);
@@ -225,7 +261,7 @@ fn a_log_that_does_not_force_content_to_disk_would_be_caught() {
     let lost = (0..50).any(|seed| {
         let disk = SimDisk::new(seed);
         let file = disk.open("f", true).unwrap();
-        disk.sync_names().unwrap();
+        disk.sync_names("").unwrap();
         file.write_at(b"acknowledged", 0).unwrap();
         disk.restart(Stop::PowerCut)
             .content("f")
@@ -243,7 +279,7 @@ fn a_full_disk_refuses_and_the_log_goes_on_when_there_is_space() {
     let error = loop {
         match log.append(leaf(told)) {
             Ok(receipt) => {
-                assert_eq!(receipt.index, told);
+                assert_eq!(receipt.index(), told);
                 told += 1;
             }
             Err(error) => break error,
@@ -260,7 +296,7 @@ fn a_full_disk_refuses_and_the_log_goes_on_when_there_is_space() {
     assert!(!log.is_poisoned());
     disk.space(1_000_000);
     assert_eq!(
-        log.append(leaf(told)).unwrap().index,
+        log.append(leaf(told)).unwrap().index(),
         told,
         "space returned"
     );
@@ -305,19 +341,19 @@ fn after_a_failed_fsync_nothing_is_acknowledged_until_the_log_is_opened_again() 
         (1..=2).contains(&recovery.leaves),
         "the one in doubt may be there or not"
     );
-    assert_eq!(log.append(leaf(2)).unwrap().index, recovery.leaves);
+    assert_eq!(log.append(leaf(2)).unwrap().index(), recovery.leaves);
 }
 
 #[test]
 fn damage_before_the_last_frame_is_never_taken_for_a_torn_write() {
     let disk = SimDisk::new(3);
     let (mut log, _) = open(&disk).unwrap();
-    let before = disk.content("wal-00000000.rfw").unwrap().len();
+    let before = disk.content("wal/00000000.rfw").unwrap().len();
     log.append(leaf(0)).unwrap();
     log.append(leaf(1)).unwrap();
     drop(log);
     // Neither leaf is under a checkpoint yet; the first is followed by a whole frame.
-    disk.damage("wal-00000000.rfw", before + 30);
+    disk.damage("wal/00000000.rfw", before + 30);
     let error = open(&disk).err().unwrap();
     assert_eq!(error.code().0, "record/corrupt");
 }
@@ -327,16 +363,16 @@ fn an_unfinished_write_at_the_end_is_cut_and_reported() {
     let disk = SimDisk::new(3);
     let (mut log, _) = open(&disk).unwrap();
     log.append(leaf(0)).unwrap();
-    let end = disk.content("wal-00000000.rfw").unwrap().len();
+    let end = disk.content("wal/00000000.rfw").unwrap().len();
     let (other, _) = open(&disk).unwrap();
     drop(other);
-    disk.open("wal-00000000.rfw", false)
+    disk.open("wal/00000000.rfw", false)
         .unwrap()
-        .write_at(b"\xffRF0 torn", end as u64)
+        .write_at(b"\xffRF1 torn", end as u64)
         .unwrap();
     let (_, recovery) = open(&disk).unwrap();
     assert_eq!((recovery.leaves, recovery.torn_bytes), (1, 9));
-    assert_eq!(disk.content("wal-00000000.rfw").unwrap().len(), end);
+    assert_eq!(disk.content("wal/00000000.rfw").unwrap().len(), end);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Each named limit of the log, at the limit and one above; what it reads and proves in bulk.
 
 use crate::sim::SimDisk;
-use crate::support::{clock, entropy, key, leaf};
+use crate::support::{clock, entropy, keys, leaf};
 use proptest::prelude::*;
 use ringfence_core::error::Explain as _;
 use ringfence_core::limits::LEAF_BYTES_MAX;
@@ -16,9 +16,11 @@ use std::sync::Arc;
 
 fn log(segment_bytes: u64) -> Log {
     let disk = Arc::new(SimDisk::new(0));
-    Log::open(disk, key(), clock(), LogOptions { segment_bytes })
-        .unwrap()
-        .0
+    let options = LogOptions {
+        segment_bytes,
+        ..LogOptions::default()
+    };
+    Log::open(disk, keys(), clock(), options).unwrap().0
 }
 
 fn appends(count: usize) -> Vec<Operation> {

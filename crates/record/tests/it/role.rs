@@ -8,7 +8,7 @@ use ringfence_record::client::{CALLS_MAX, OFFERS_MAX, Slot};
 use ringfence_record::log::LogState;
 use ringfence_record::recorder::LocalSink;
 use ringfence_record::role::{CONNECTIONS_MAX, RecorderOptions, run, serve};
-use ringfence_record::verify::{verify_dir, vkey_of};
+use ringfence_record::verify::{Demands, verify_dir, vkeys_of};
 use ringfence_record::{Purpose, RecordError, Recorder, RecorderClient, proof};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -79,7 +79,7 @@ fn leaves_proofs_and_sealed_values_go_through_the_socket() {
             assert_eq!(receipt.index, 0);
             assert_eq!(client.read(0, 10).await.unwrap(), [(0, leaf(1))]);
             let proof = client.prove(0).await.unwrap();
-            let keys = [vkey_of(&path.join("record")).unwrap()];
+            let keys = vkeys_of(&path.join("record")).unwrap();
             proof::verify(&proof, &leaf(1).canonical().unwrap(), &keys).unwrap();
             let sealed = client
                 .seal(Purpose::GatewayPepper, b"pepper")
@@ -110,7 +110,7 @@ fn leaves_proofs_and_sealed_values_go_through_the_socket() {
         },
     );
     assert_eq!(
-        verify_dir(&dir.path().join("record"), &[])
+        verify_dir(&dir.path().join("record"), &Demands::default())
             .unwrap()
             .unaccounted,
         0
@@ -132,7 +132,7 @@ fn slots_are_filled_or_counted_and_the_rest_is_given_back() {
             }
         },
     );
-    let report = verify_dir(&dir.path().join("record"), &[]).unwrap();
+    let report = verify_dir(&dir.path().join("record"), &Demands::default()).unwrap();
     assert_eq!((report.unaccounted, report.open_numbers), (1, 0));
     let recorder = Recorder::open(&dir.path().join("record"), clock(), entropy()).unwrap();
     let leaves: Vec<Leaf> = recorder
@@ -161,7 +161,7 @@ fn an_orderly_close_gives_every_unused_number_back_though_clones_live_on() {
             while clone.append(leaf(1)).await.is_ok() {}
         },
     );
-    let report = verify_dir(&dir.path().join("record"), &[]).unwrap();
+    let report = verify_dir(&dir.path().join("record"), &Demands::default()).unwrap();
     assert_eq!((report.unaccounted, report.open_numbers), (0, 0));
 }
 
@@ -184,7 +184,7 @@ fn slots_are_offered_up_to_the_limit_and_refused_one_above() {
             }
         },
     );
-    let report = verify_dir(&dir.path().join("record"), &[]).unwrap();
+    let report = verify_dir(&dir.path().join("record"), &Demands::default()).unwrap();
     assert_eq!(report.unaccounted, 0);
     assert!(report.size > OFFERS_MAX as u64);
 }
@@ -295,7 +295,12 @@ fn a_command_without_a_server_writes_the_same_log() {
     assert_eq!(sink.with(|r| r.state()).unaccounted, 1);
     sink.with(Recorder::checkpoint).unwrap();
     drop(sink);
-    assert_eq!(verify_dir(dir.path(), &[]).unwrap().open_numbers, 0);
+    assert_eq!(
+        verify_dir(dir.path(), &Demands::default())
+            .unwrap()
+            .open_numbers,
+        0
+    );
 }
 
 /// This test binary again, as a recorder in a process of its own.
@@ -405,6 +410,6 @@ async fn check(
         .count();
     assert!(gaps >= 8, "each crash says what is unaccounted for: {gaps}");
     kill(&mut child);
-    let report = verify_dir(&dir.path().join("record"), &[]).unwrap();
+    let report = verify_dir(&dir.path().join("record"), &Demands::default()).unwrap();
     assert!(report.size >= told.len() as u64 && report.unaccounted > 0);
 }

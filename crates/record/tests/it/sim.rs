@@ -1,12 +1,13 @@
 //! A disk that forgets what was not forced to it.
 //!
 //! Content is kept twice: as the process sees it and as the disk holds it. A power cut keeps, of
-//! each file, any mixture of 512-octet sectors of both and any length between; of the names, what
-//! was forced and any number of the changes after it, in order. A killed process loses nothing.
+//! each file, any mixture of 512-octet sectors of both and any length between; of the names in each
+//! folder, what was forced and any number of the changes after it, in order; and nothing below a
+//! folder whose own name was lost. A killed process loses nothing.
 
 use crate::support::Dice;
 use ringfence_record::log::disk::{Disk, DiskFile};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -16,6 +17,8 @@ const SECTOR: usize = 512;
 struct Content {
     seen: Vec<u8>,
     held: Vec<u8>,
+    /// Octets that were taken from the disk without being written; the file is at least so long.
+    allocated: u64,
 }
 
 #[derive(Clone)]
@@ -41,7 +44,11 @@ struct Inner {
     files: Vec<Content>,
     names: BTreeMap<String, usize>,
     names_held: BTreeMap<String, usize>,
-    changes: Vec<Change>,
+    /// Changes of names not yet forced, by folder.
+    changes: BTreeMap<String, Vec<Change>>,
+    /// Folders as they are seen; their names are forced with those of the folder above.
+    folders: BTreeSet<String>,
+    folders_held: BTreeSet<String>,
     steps_left: u64,
     space_left: u64,
     sync_fails: bool,
@@ -64,7 +71,9 @@ impl SimDisk {
             files: Vec::new(),
             names: BTreeMap::new(),
             names_held: BTreeMap::new(),
-            changes: Vec::new(),
+            changes: BTreeMap::new(),
+            folders: BTreeSet::new(),
+            folders_held: BTreeSet::new(),
             steps_left: u64::MAX,
             space_left: u64::MAX,
             sync_fails: false,
@@ -114,13 +123,24 @@ impl SimDisk {
             next.names = inner.names.clone();
             next.names_held = inner.names_held.clone();
             next.changes.clone_from(&inner.changes);
+            next.folders.clone_from(&inner.folders);
+            next.folders_held.clone_from(&inner.folders_held);
         } else {
             let mut names = inner.names_held.clone();
-            let changes = inner.changes.len() as u64;
-            let kept = inner.dice.below(changes + 1);
-            for change in inner.changes.iter().take(usize::try_from(kept).unwrap()) {
-                apply(&mut names, change);
+            for (folder, changes) in inner.changes.clone() {
+                let kept = inner.dice.below(changes.len() as u64 + 1);
+                for change in changes.iter().take(usize::try_from(kept).unwrap()) {
+                    apply(&mut names, change);
+                }
+                // With the change of a file's name the name of its folder may be kept too.
+                if inner.dice.chance(2) {
+                    inner.folders_held.extend(above(&format!("{folder}/")));
+                }
             }
+            let folders = inner.folders_held.clone();
+            names.retain(|name, _| above(name).iter().all(|f| folders.contains(f)));
+            next.folders.clone_from(&folders);
+            next.folders_held = folders;
             next.names = names.clone();
             next.names_held = names;
             let files = inner.files.clone();
@@ -146,6 +166,7 @@ fn mix(file: &Content, dice: &mut Dice) -> Content {
     Content {
         seen: mixed.clone(),
         held: mixed,
+        allocated: file.allocated,
     }
 }
 
@@ -157,11 +178,29 @@ impl Inner {
         self.steps_left -= 1;
         Ok(())
     }
+
+    fn change(&mut self, change: Change, name: &str) {
+        let folder = folder_of(name).to_owned();
+        self.changes.entry(folder).or_default().push(change);
+    }
 }
 
 impl Disk for SimDisk {
-    fn names(&self) -> io::Result<Vec<String>> {
-        Ok(self.inner().names.keys().cloned().collect())
+    fn names(&self, folder: &str) -> io::Result<Vec<String>> {
+        let inner = self.inner();
+        let prefix = if folder.is_empty() {
+            String::new()
+        } else {
+            format!("{folder}/")
+        };
+        let below: BTreeSet<String> = inner
+            .names
+            .keys()
+            .filter_map(|n| n.strip_prefix(&prefix))
+            .filter_map(|n| n.split('/').next())
+            .map(str::to_owned)
+            .collect();
+        Ok(below.into_iter().collect())
     }
 
     fn open(&self, name: &str, create: bool) -> io::Result<Box<dyn DiskFile>> {
@@ -173,7 +212,8 @@ impl Disk for SimDisk {
                 let file = inner.files.len();
                 inner.files.push(Content::default());
                 inner.names.insert(name.to_owned(), file);
-                inner.changes.push(Change::Make(name.to_owned(), file));
+                inner.folders.extend(above(name));
+                inner.change(Change::Make(name.to_owned(), file), name);
                 file
             }
             None => return Err(io::ErrorKind::NotFound.into()),
@@ -189,26 +229,69 @@ impl Disk for SimDisk {
         inner.step()?;
         let change = Change::Rename(from.to_owned(), to.to_owned());
         apply(&mut inner.names, &change);
-        inner.changes.push(change);
+        inner.change(change, from);
         Ok(())
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut inner = self.inner();
         inner.step()?;
+        if let Some(file) = inner.names.get(name).copied() {
+            let freed = inner.files[file].allocated + inner.files[file].seen.len() as u64;
+            inner.space_left = inner.space_left.saturating_add(freed);
+        }
         let change = Change::Remove(name.to_owned());
         apply(&mut inner.names, &change);
-        inner.changes.push(change);
+        inner.change(change, name);
         Ok(())
     }
 
-    fn sync_names(&self) -> io::Result<()> {
+    fn remove_folder(&self, name: &str) -> io::Result<()> {
         let mut inner = self.inner();
         inner.step()?;
-        inner.names_held = inner.names.clone();
-        inner.changes.clear();
+        let prefix = format!("{name}/");
+        assert!(!inner.names.keys().any(|n| n.starts_with(&prefix)));
+        inner.folders.remove(name);
         Ok(())
     }
+
+    fn sync_names(&self, folder: &str) -> io::Result<()> {
+        let mut inner = self.inner();
+        inner.step()?;
+        let mut held = inner.names_held.clone();
+        for change in inner.changes.remove(folder).unwrap_or_default() {
+            apply(&mut held, &change);
+        }
+        inner.names_held = held;
+        let here = |f: &String| folder_of(f) == folder;
+        let seen: Vec<String> = inner.folders.iter().filter(|f| here(f)).cloned().collect();
+        inner.folders_held.retain(|f| !here(f));
+        inner.folders_held.extend(seen);
+        // A folder whose removal is durable does not come back with what was in it.
+        let folders = inner.folders.clone();
+        let stands = |name: &str| above(name).iter().all(|f| folders.contains(f));
+        inner.names_held.retain(|name, _| stands(name));
+        inner
+            .changes
+            .retain(|folder, _| stands(&format!("{folder}/")) || folder.is_empty());
+        Ok(())
+    }
+
+    fn free(&self) -> io::Result<u64> {
+        Ok(self.inner().space_left)
+    }
+}
+
+fn folder_of(name: &str) -> &str {
+    name.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+/// The folders that a name stands in, its own first.
+fn above(name: &str) -> Vec<String> {
+    std::iter::successors(Some(folder_of(name)), |f| Some(folder_of(f)))
+        .take_while(|f| !f.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 struct SimFile {
@@ -218,7 +301,9 @@ struct SimFile {
 
 impl DiskFile for SimFile {
     fn length(&self) -> io::Result<u64> {
-        Ok(self.disk.inner().files[self.file].seen.len() as u64)
+        let inner = self.disk.inner();
+        let content = &inner.files[self.file];
+        Ok((content.seen.len() as u64).max(content.allocated))
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -278,6 +363,17 @@ impl DiskFile for SimFile {
         }
         let seen = inner.files[self.file].seen.clone();
         inner.files[self.file].held = seen;
+        Ok(())
+    }
+
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        let mut inner = self.disk.inner();
+        inner.step()?;
+        if length > inner.space_left {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        inner.space_left -= length;
+        inner.files[self.file].allocated = length;
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ use ringfence_core::ports::{Clock, Entropy};
 use ringfence_core::time::Timestamp;
 use ringfence_crypto::random::SystemEntropy;
 use ringfence_crypto::sign::{Algorithm, SigningKey};
+use ringfence_record::log::LogKeys;
 use std::sync::Arc;
 
 /// Always the same moment.
@@ -28,8 +29,12 @@ pub(crate) fn entropy() -> Arc<dyn Entropy> {
     Arc::new(SystemEntropy)
 }
 
-pub(crate) fn key() -> SigningKey {
-    SigningKey::from_seed(Algorithm::Ed25519, &[42; 32]).unwrap()
+pub(crate) fn keys() -> LogKeys {
+    let key = |algorithm| SigningKey::from_seed(algorithm, &[42; 32]).unwrap();
+    LogKeys {
+        ed25519: key(Algorithm::Ed25519),
+        ml_dsa: key(Algorithm::MlDsa44),
+    }
 }
 
 pub(crate) fn leaf(n: u64) -> Leaf {

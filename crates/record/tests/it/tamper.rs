@@ -6,10 +6,11 @@ use ringfence_crypto::note::NoteKey;
 use ringfence_record::log::ledger::{Gap, GapReason};
 use ringfence_record::log::{Done, Operation};
 use ringfence_record::proof;
-use ringfence_record::verify::{NO_KEY, NO_WITNESS, verify_dir, vkey_of};
+use ringfence_record::receipt::{self, ReceiptFile};
+use ringfence_record::verify::{Demands, NO_KEY, NO_WITNESS, VerifyReport, verify_dir, vkeys_of};
 use ringfence_record::{RecordError, Recorder};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 fn recorder(dir: &Path) -> Result<Recorder, RecordError> {
@@ -40,33 +41,64 @@ fn made(leaves: u64) -> TempDir {
     dir
 }
 
+fn verify_with(dir: &Path, vkeys: Vec<NoteKey>) -> Result<VerifyReport, RecordError> {
+    let demands = Demands { vkeys, since: None };
+    verify_dir(dir, &demands)
+}
+
+fn verify(dir: &Path) -> Result<VerifyReport, RecordError> {
+    verify_with(dir, Vec::new())
+}
+
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
-        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
     }
 }
 
-fn files(dir: &Path) -> Vec<std::path::PathBuf> {
-    let mut files: Vec<_> = fs::read_dir(dir.join("log"))
-        .unwrap()
-        .map(|e| e.unwrap().path())
-        .collect();
+/// Every file of a log but the reserve, which holds nothing.
+fn files(dir: &Path) -> Vec<PathBuf> {
+    fn below(folder: &Path, files: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                below(&path, files);
+            } else if !path.ends_with("reserve") {
+                files.push(path);
+            }
+        }
+    }
+    let mut files = Vec::new();
+    below(&dir.join("log"), &mut files);
     files.sort();
     files
+}
+
+/// Puts the write-ahead log and the tiles of another log in place of those here.
+fn replace_history(dir: &Path, from: &Path) {
+    for folder in ["wal", "tile"] {
+        fs::remove_dir_all(dir.join("log").join(folder)).unwrap();
+        copy(&from.join(folder), &dir.join("log").join(folder));
+    }
 }
 
 #[test]
 fn an_untouched_log_passes_and_says_what_that_does_not_show() {
     let dir = made(5);
-    let report = verify_dir(dir.path(), &[]).unwrap();
+    let report = verify(dir.path()).unwrap();
     // Five leaves, a settlement, the unused numbers, and the one number nobody filled.
     assert_eq!((report.size, report.checkpoint_size), (8, 8));
     assert_eq!((report.unaccounted, report.open_numbers), (1, 0));
     assert_eq!(report.root, report.checkpoint_root);
-    assert_eq!(report.warnings, [NO_WITNESS, NO_KEY]);
-    let known = verify_dir(dir.path(), &[vkey_of(dir.path()).unwrap()]).unwrap();
+    assert_eq!(report.warnings, [NO_KEY, NO_WITNESS]);
+    let known = verify_with(dir.path(), vkeys_of(dir.path()).unwrap()).unwrap();
     assert_eq!(known.warnings, [NO_WITNESS]);
 }
 
@@ -76,55 +108,179 @@ fn a_copied_log_passes_without_its_keys() {
     let elsewhere = tempfile::tempdir().unwrap();
     copy(&dir.path().join("log"), &elsewhere.path().join("log"));
     assert_eq!(
-        verify_dir(elsewhere.path(), &[]).unwrap(),
-        verify_dir(dir.path(), &[]).unwrap()
+        verify(elsewhere.path()).unwrap(),
+        verify(dir.path()).unwrap()
     );
 }
 
 #[test]
 fn every_changed_octet_of_every_file_is_noticed() {
     let dir = made(3);
-    assert_eq!(files(dir.path()).len(), 5);
+    // Checkpoint, keys, state, one segment, and the partial files of each checkpoint.
+    assert!(files(dir.path()).len() >= 6);
     for path in files(dir.path()) {
         let kept = fs::read(&path).unwrap();
         for i in 0..kept.len() {
             let mut changed = kept.clone();
             changed[i] ^= 1 << (i % 8);
             fs::write(&path, &changed).unwrap();
-            assert!(
-                verify_dir(dir.path(), &[]).is_err(),
-                "{} octet {i}",
-                path.display()
-            );
+            assert!(verify(dir.path()).is_err(), "{} octet {i}", path.display());
         }
         fs::write(&path, &kept).unwrap();
     }
-    assert!(verify_dir(dir.path(), &[]).is_ok());
+    assert!(verify(dir.path()).is_ok());
 }
 
 #[test]
 fn every_changed_octet_keeps_the_recorder_from_going_on() {
     let dir = made(1);
     for path in files(dir.path()) {
+        if path.components().any(|c| c.as_os_str() == "tile") {
+            continue;
+        }
         let kept = fs::read(&path).unwrap();
-        let derived = path.ends_with("hashes.rfh");
         for i in (0..kept.len()).step_by(5) {
             let mut changed = kept.clone();
             changed[i] ^= 0x20;
             fs::write(&path, &changed).unwrap();
-            match recorder(dir.path()) {
-                Err(_) => assert!(!derived),
-                // What is derived from the leaves is derived again.
-                Ok(recorder) => assert!(
-                    derived && recorder.recovery().hashes_rebuilt > 0,
-                    "{} octet {i}",
-                    path.display()
-                ),
-            }
+            assert!(
+                recorder(dir.path()).is_err(),
+                "{} octet {i}",
+                path.display()
+            );
         }
         fs::write(&path, &kept).unwrap();
     }
-    assert_eq!(recorder(dir.path()).unwrap().recovery().hashes_rebuilt, 0);
+    assert!(recorder(dir.path()).is_ok());
+}
+
+#[test]
+fn tiles_that_the_write_ahead_log_still_covers_are_derived_again() {
+    let dir = made(600);
+    for name in ["entries/000", "0/001", "1/000.p/2"] {
+        let path = dir.path().join("log/tile").join(name);
+        let kept = fs::read(&path).unwrap();
+        for damaged in [&kept[..kept.len() - 1], b"", &[7; 40]] {
+            fs::write(&path, damaged).unwrap();
+            assert!(verify(dir.path()).is_err(), "{name}");
+            let opened = recorder(dir.path()).unwrap();
+            assert_eq!(opened.recovery().mended, 1, "{name}");
+            opened.close().unwrap();
+            assert!(verify(dir.path()).is_ok(), "{name}");
+            assert_eq!(fs::read(&path).unwrap(), kept, "{name}");
+        }
+    }
+    assert_eq!(recorder(dir.path()).unwrap().recovery().mended, 0);
+}
+
+#[test]
+fn a_superseded_partial_file_that_is_wrong_is_noticed() {
+    let dir = made(3);
+    let log = dir.path().join("log");
+    let superseded = log.join("tile/entries/000.p/1");
+    fs::create_dir_all(superseded.parent().unwrap()).unwrap();
+    let now = fs::read(log.join("tile/entries/000.p/6")).unwrap();
+    let first = usize::from(u16::from_be_bytes([now[0], now[1]])) + 2;
+    fs::write(&superseded, &now[..first]).unwrap();
+    assert!(verify(dir.path()).is_ok());
+    fs::write(&superseded, &now[..=first]).unwrap();
+    assert!(verify(dir.path()).is_err());
+    fs::remove_file(&superseded).unwrap();
+    // What a larger tree would have, and what no tree has.
+    for strange in [
+        "tile/entries/000.p/7",
+        "tile/0/001",
+        "tile/0/000.txt",
+        "tile/9/000",
+    ] {
+        let path = log.join(strange);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, &now).unwrap();
+        assert!(verify(dir.path()).is_err(), "{strange}");
+        fs::remove_file(&path).unwrap();
+    }
+    drop(fs::remove_dir(log.join("tile/9")));
+    assert!(verify(dir.path()).is_ok());
+}
+
+#[test]
+fn a_copy_of_what_the_world_may_see_verifies_without_anything_else() {
+    let dir = made(300);
+    let copied = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    copy(&log.join("tile"), &copied.path().join("tile"));
+    fs::copy(log.join("checkpoint"), copied.path().join("checkpoint")).unwrap();
+    assert!(
+        verify(copied.path()).is_err(),
+        "no key is given or lies there"
+    );
+    let keys = vkeys_of(dir.path()).unwrap();
+    assert_eq!(keys.len(), 2);
+    let report = verify_with(copied.path(), keys.clone()).unwrap();
+    assert_eq!((report.size, report.fsck), (303, false));
+    let whole = verify(dir.path()).unwrap();
+    assert_eq!(
+        (whole.root, whole.unaccounted),
+        (report.root, report.unaccounted)
+    );
+    assert!(whole.fsck);
+    for name in [
+        "tile/entries/000",
+        "tile/entries/001.p/47",
+        "tile/0/000",
+        "tile/1/000.p/1",
+    ] {
+        let path = copied.path().join(name);
+        let kept = fs::read(&path).unwrap();
+        for i in (0..kept.len()).step_by(97) {
+            let mut changed = kept.clone();
+            changed[i] ^= 1;
+            fs::write(&path, &changed).unwrap();
+            assert!(
+                verify_with(copied.path(), keys.clone()).is_err(),
+                "{name} octet {i}"
+            );
+        }
+        fs::write(&path, &kept).unwrap();
+    }
+}
+
+#[test]
+fn a_checkpoint_kept_elsewhere_shows_a_rollback_and_a_fork() {
+    let dir = made(2);
+    let old = tempfile::tempdir().unwrap();
+    copy(dir.path(), old.path());
+    let early = fs::read_to_string(dir.path().join("log/checkpoint")).unwrap();
+    let mut more = recorder(dir.path()).unwrap();
+    more.append(leaf(7)).unwrap();
+    more.close().unwrap();
+    let late = fs::read_to_string(dir.path().join("log/checkpoint")).unwrap();
+    let since = |dir: &Path, since: &str| {
+        let demands = Demands {
+            vkeys: Vec::new(),
+            since: Some(since.to_owned()),
+        };
+        verify_dir(dir, &demands)
+    };
+    let report = since(dir.path(), &early).unwrap();
+    assert_eq!((report.since, report.warnings.len()), (Some(5), 1));
+    // The old copy passes by itself: only the later checkpoint shows what it is.
+    assert!(verify(old.path()).is_ok());
+    let error = since(old.path(), &late).unwrap_err();
+    assert_eq!(error.code().0, "record/fork-risk");
+    // Another history under the same keys, at least as long.
+    let mut fork = recorder(old.path()).unwrap();
+    for n in 50..60 {
+        fork.append(leaf(n)).unwrap();
+    }
+    fork.close().unwrap();
+    assert!(verify(old.path()).is_ok());
+    assert!(
+        since(old.path(), &early).is_ok(),
+        "it extends what was before the fork"
+    );
+    let error = since(old.path(), &late).unwrap_err();
+    assert_eq!(error.code().0, "record/fork-risk");
 }
 
 #[test]
@@ -135,17 +291,13 @@ fn every_cut_and_removed_file_is_noticed() {
         for length in 0..kept.len() {
             fs::write(&path, &kept[..length]).unwrap();
             assert!(
-                verify_dir(dir.path(), &[]).is_err(),
+                verify(dir.path()).is_err(),
                 "{} at {length}",
                 path.display()
             );
         }
         fs::remove_file(&path).unwrap();
-        assert!(
-            verify_dir(dir.path(), &[]).is_err(),
-            "{} removed",
-            path.display()
-        );
+        assert!(verify(dir.path()).is_err(), "{} removed", path.display());
         fs::write(&path, &kept).unwrap();
     }
 }
@@ -158,13 +310,8 @@ fn a_rolled_back_write_ahead_log_is_fork_risk() {
     let mut more = recorder(dir.path()).unwrap();
     more.append(leaf(7)).unwrap();
     more.close().unwrap();
-    for name in ["wal-00000000.rfw", "hashes.rfh"] {
-        fs::copy(old.path().join(name), dir.path().join("log").join(name)).unwrap();
-    }
-    assert_eq!(
-        verify_dir(dir.path(), &[]).unwrap_err().code().0,
-        "record/fork-risk"
-    );
+    replace_history(dir.path(), old.path());
+    assert!(verify(dir.path()).is_err());
     assert_eq!(
         recorder(dir.path()).err().unwrap().code().0,
         "record/fork-risk"
@@ -174,10 +321,7 @@ fn a_rolled_back_write_ahead_log_is_fork_risk() {
     for name in ["state", "checkpoint"] {
         fs::copy(old.path().join(name), dir.path().join("log").join(name)).unwrap();
     }
-    assert_eq!(
-        verify_dir(dir.path(), &[]).unwrap().warnings,
-        [NO_WITNESS, NO_KEY]
-    );
+    assert_eq!(verify(dir.path()).unwrap().warnings, [NO_KEY, NO_WITNESS]);
 }
 
 #[test]
@@ -190,18 +334,9 @@ fn another_history_under_the_same_key_is_fork_risk() {
         other.append(leaf(n)).unwrap();
     }
     other.close().unwrap();
-    assert!(verify_dir(fork.path(), &[]).is_ok());
-    for name in ["wal-00000000.rfw", "hashes.rfh"] {
-        fs::copy(
-            fork.path().join("log").join(name),
-            dir.path().join("log").join(name),
-        )
-        .unwrap();
-    }
-    assert_eq!(
-        verify_dir(dir.path(), &[]).unwrap_err().code().0,
-        "record/fork-risk"
-    );
+    assert!(verify(fork.path()).is_ok());
+    replace_history(dir.path(), &fork.path().join("log"));
+    assert!(verify(dir.path()).is_err());
     assert_eq!(
         recorder(dir.path()).err().unwrap().code().0,
         "record/fork-risk"
@@ -212,11 +347,12 @@ fn another_history_under_the_same_key_is_fork_risk() {
 fn a_log_under_another_key_is_refused() {
     let dir = made(1);
     let other = made(1);
-    let stranger: NoteKey = vkey_of(other.path()).unwrap();
-    let own = vkey_of(dir.path()).unwrap();
-    assert!(verify_dir(dir.path(), std::slice::from_ref(&stranger)).is_err());
+    let stranger = vkeys_of(other.path()).unwrap();
+    let own = vkeys_of(dir.path()).unwrap();
+    assert!(verify_with(dir.path(), own.clone()).is_ok());
+    assert!(verify_with(dir.path(), stranger.clone()).is_err());
     assert!(
-        verify_dir(dir.path(), &[own, stranger]).is_err(),
+        verify_with(dir.path(), [own, stranger].concat()).is_err(),
         "every given key must have signed"
     );
     fs::copy(
@@ -239,7 +375,7 @@ fn a_log_under_another_key_is_refused() {
 fn a_file_that_is_not_part_of_the_log_is_mentioned() {
     let dir = made(1);
     fs::write(dir.path().join("log/extra"), b"").unwrap();
-    let warnings = verify_dir(dir.path(), &[]).unwrap().warnings;
+    let warnings = verify(dir.path()).unwrap().warnings;
     assert!(
         warnings.iter().any(|w| w.contains("not part of the log")),
         "{warnings:?}"
@@ -249,13 +385,12 @@ fn a_file_that_is_not_part_of_the_log_is_mentioned() {
 #[test]
 fn a_proof_is_checked_offline_and_every_change_of_it_is_noticed() {
     let dir = made(6);
-    let key = vkey_of(dir.path()).unwrap();
+    let keys = vkeys_of(dir.path()).unwrap();
     let mut recorder = recorder(dir.path()).unwrap();
     let text = recorder.prove(4).unwrap().to_string();
     let proof: proof::Proof = text.parse().unwrap();
     assert_eq!(proof.to_string(), text);
     let bytes = leaf(4).canonical().unwrap();
-    let keys = [key];
     let proved = proof::verify(&proof, &bytes, &keys).unwrap();
     assert_eq!((proved.index, proved.size), (4, 9));
     assert!(proof::verify(&proof, &leaf(3).canonical().unwrap(), &keys).is_err());
@@ -272,15 +407,51 @@ fn a_proof_is_checked_offline_and_every_change_of_it_is_noticed() {
 }
 
 #[test]
+fn a_receipt_is_checked_offline_and_every_change_of_it_is_noticed() {
+    let dir = made(1);
+    let keys = vkeys_of(dir.path()).unwrap();
+    let mut recorder = recorder(dir.path()).unwrap();
+    let group = (0..5).map(|n| Operation::Append(leaf(n))).collect();
+    let mut done = recorder.commit(group).unwrap();
+    let Ok(Done::Appended(appended)) = done.remove(3) else {
+        panic!("not appended")
+    };
+    let receipt = appended.receipt();
+    let text = receipt.promise;
+    let promise: ReceiptFile = text.parse().unwrap();
+    assert_eq!(promise.to_string(), text);
+    let bytes = leaf(3).canonical().unwrap();
+    let proved = receipt::verify(&promise, &bytes, &keys).unwrap();
+    assert_eq!(proved.index, receipt.index);
+    assert!(receipt::verify(&promise, &leaf(2).canonical().unwrap(), &keys).is_err());
+    assert!(receipt::verify(&promise, &bytes, &[]).is_err());
+    let other = vkeys_of(made(0).path()).unwrap();
+    assert!(receipt::verify(&promise, &bytes, &other).is_err());
+    // A receipt is no proof, and a proof no receipt.
+    assert!(text.parse::<proof::Proof>().is_err());
+    let proof = recorder.prove(3).unwrap().to_string();
+    assert!(proof.parse::<ReceiptFile>().is_err());
+    for i in 0..text.len() {
+        let mut changed = text.clone().into_bytes();
+        changed[i] ^= 1;
+        let accepted = String::from_utf8(changed)
+            .ok()
+            .and_then(|t| t.parse::<ReceiptFile>().ok())
+            .is_some_and(|p| receipt::verify(&p, &bytes, &keys).is_ok());
+        assert!(!accepted, "octet {i}");
+    }
+}
+
+#[test]
 fn a_new_leaf_is_proved_at_once_under_a_new_checkpoint() {
     let dir = made(1);
     let mut recorder = recorder(dir.path()).unwrap();
     let before = recorder.state().checkpoint_size;
-    let receipt = recorder.append(leaf(77)).unwrap();
-    let proof = recorder.prove(receipt.index).unwrap();
+    let appended = recorder.append(leaf(77)).unwrap();
+    let proof = recorder.prove(appended.index()).unwrap();
     assert!(recorder.state().checkpoint_size > before);
-    let key = vkey_of(dir.path()).unwrap();
-    assert!(proof::verify(&proof, &leaf(77).canonical().unwrap(), &[key]).is_ok());
+    let keys = vkeys_of(dir.path()).unwrap();
+    assert!(proof::verify(&proof, &leaf(77).canonical().unwrap(), &keys).is_ok());
     let end = recorder.state().size;
     assert!(matches!(recorder.prove(end), Err(RecordError::NoLeaf(_))));
 }

@@ -281,7 +281,8 @@ async fn a_proof_is_of_the_leaf_and_verifies() {
     let text = control(&app, "GET", "/v1/leaves/1/proof", "").await.body;
     let proof: ringfence_record::proof::Proof = text.parse().unwrap();
     assert_eq!(proof.to_string(), text);
-    let keys = [app.recorder.state().await.unwrap().vkey.parse().unwrap()];
+    let vkeys = app.recorder.state().await.unwrap().vkeys;
+    let keys: Vec<_> = vkeys.iter().map(|k| k.parse().unwrap()).collect();
     let leaves = bench.leaves().await;
     let proved = |n: usize| {
         ringfence_record::proof::verify(&proof, &leaves[n].canonical().unwrap(), &keys).is_ok()
