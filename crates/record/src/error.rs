@@ -87,6 +87,51 @@ pub enum RecordError {
     /// A proof file that is not one.
     #[error("not a proof: {0}")]
     Proof(&'static str),
+    /// A witness saw a longer log than the one on this disk.
+    #[error(
+        "the log was rolled back: witness {witness} has cosigned {theirs} leaves of it, and it \
+         holds {ours}"
+    )]
+    RolledBack {
+        /// Who says so.
+        witness: String,
+        /// The size that the witness saw.
+        theirs: u64,
+        /// The size of the log here.
+        ours: u64,
+    },
+    /// A witness saw other leaves than the ones on this disk.
+    #[error("the log was forked: witness {witness} has cosigned other first {size} leaves of it")]
+    Forked {
+        /// Who says so.
+        witness: String,
+        /// The size at which it saw others.
+        size: u64,
+    },
+    /// A witness does not cosign, for a reason that says nothing about the log.
+    #[error("witness {name} did not cosign: {reason}")]
+    Witness {
+        /// Which one.
+        name: String,
+        /// What it did instead.
+        reason: String,
+    },
+    /// Fewer witnesses cosigned than the policy asks for.
+    #[error("the checkpoint is cosigned by {have} of {of} witnesses, which is no quorum")]
+    Quorum {
+        /// How many did.
+        have: usize,
+        /// How many are known.
+        of: usize,
+    },
+    /// Not a policy of logs and witnesses.
+    #[error("line {line} of the witness policy: {reason}")]
+    Policy {
+        /// Which line, from 1; 0 for the whole.
+        line: usize,
+        /// What is wrong.
+        reason: &'static str,
+    },
     /// A key, signature, note or proof is wrong.
     #[error(transparent)]
     Crypto(#[from] CryptoError),
@@ -140,6 +185,11 @@ impl Explain for RecordError {
             Self::Timeout(_) => "record/timeout",
             Self::Protocol(_) => "record/protocol",
             Self::Proof(_) => "record/proof-malformed",
+            Self::RolledBack { .. } => "record/rolled-back",
+            Self::Forked { .. } => "record/forked",
+            Self::Witness { .. } => "record/witness-refused",
+            Self::Quorum { .. } => "record/quorum-missing",
+            Self::Policy { .. } => "record/witness-policy",
             Self::Crypto(error) => return error.code(),
             // A remote code is text; it is shown through `Explained`, not through this table.
             Self::Remote(_) => "record/refused",
@@ -183,6 +233,17 @@ impl Explain for RecordError {
             Self::Unreachable | Self::Timeout(_) => "see whether the recorder runs: `ringfence ps`",
             Self::Protocol(_) => "run the same version of ringfence everywhere",
             Self::Proof(_) => "fetch the proof again: `ringfence log prove N`",
+            Self::RolledBack { .. } | Self::Forked { .. } => {
+                "keep a copy of the state directory as evidence and find out who restored it; go on \
+                 with the newest copy, or begin a new log in an empty directory"
+            }
+            Self::Witness { .. } => {
+                "give the witness this log's keys (`ringfence log vkey`), and see that it runs"
+            }
+            Self::Quorum { .. } => {
+                "wait until more witnesses were reached, or ask the log's owner why not"
+            }
+            Self::Policy { .. } => "compare the line with c2sp.org/tlog-policy",
             Self::Crypto(error) => return error.help(),
             Self::Remote(explained) => return explained.help.clone(),
         };

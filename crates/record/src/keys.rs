@@ -92,7 +92,7 @@ fn log_key(
     Ok(key)
 }
 
-fn read(
+pub(crate) fn read(
     directory: &Path,
     (name, title): (&str, &str),
 ) -> Result<Option<Secret<Vec<u8>>>, RecordError> {
@@ -131,7 +131,11 @@ fn parse(text: &str, title: &str) -> Option<Secret<Vec<u8>>> {
     base64_decode(coded).map(Secret::new)
 }
 
-fn write(directory: &Path, (name, title): (&str, &str), key: &[u8]) -> Result<(), RecordError> {
+pub(crate) fn write(
+    directory: &Path,
+    (name, title): (&str, &str),
+    key: &[u8],
+) -> Result<(), RecordError> {
     let fail = |e| RecordError::io("write", name, e);
     let body = Secret::new(format!("{title}\n{}", base64_encode(key)));
     let sum = hex(&sha256(body.danger_expose().as_bytes()));

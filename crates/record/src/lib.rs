@@ -23,6 +23,7 @@ pub mod receipt;
 pub mod recorder;
 pub mod role;
 pub mod verify;
+pub mod witness;
 
 pub use client::RecorderClient;
 pub use error::RecordError;

@@ -1,9 +1,11 @@
 //! A proof that one leaf is in the log: one text file, checked offline.
 //!
 //! The form is C2SP tlog-proof: a title, the index, the hashes from the leaf upward in base64, an
-//! empty line, and the checkpoint as a signed note.
+//! empty line, and the checkpoint as a signed note, with the cosignatures of witnesses if there are
+//! any. [`verify`] asks for keys; [`verify_witnessed`] asks for a policy of logs and witnesses.
 
 use crate::error::RecordError;
+use crate::witness::policy::{Cosigned, Policy};
 use ringfence_crypto::checkpoint::{Checkpoint, decimal};
 use ringfence_crypto::merkle::{Hash, PROOF_HASHES_MAX, leaf_hash, verify_inclusion};
 use ringfence_crypto::note::{NOTE_BYTES_MAX, Note, NoteKey};
@@ -39,22 +41,36 @@ pub struct Proved {
     pub size: u64,
 }
 
-/// Checks that `leaf` stands in the log of `keys`, every one of which must have signed.
+/// Checks that `leaf` stands in the log of `keys`, every one of which must have signed. At least
+/// one of them is a log's and has the name of the checkpoint's origin.
 pub fn verify(proof: &Proof, leaf: &[u8], keys: &[NoteKey]) -> Result<Proved, RecordError> {
     let note = Note::parse(&proof.checkpoint)?;
     note.verify(keys)?;
     let checkpoint = Checkpoint::parse(note.text())?;
-    if keys.iter().all(|k| k.name() != checkpoint.origin) {
+    let of_the_log = |k: &NoteKey| k.is_of_a_log() && k.name() == checkpoint.origin;
+    if !keys.iter().any(of_the_log) {
         return Err(RecordError::Proof("its checkpoint is of another log"));
     }
+    included(proof, leaf, checkpoint)
+}
+
+/// Checks that `leaf` stands in a log of the policy, and that enough witnesses cosigned its
+/// checkpoint. Says who did.
+pub fn verify_witnessed(
+    proof: &Proof,
+    leaf: &[u8],
+    policy: &Policy,
+) -> Result<(Proved, Vec<Cosigned>), RecordError> {
+    let note = Note::parse(&proof.checkpoint)?;
+    let cosigned = policy.verify(&note)?;
+    let proved = included(proof, leaf, Checkpoint::parse(note.text())?)?;
+    Ok((proved, cosigned))
+}
+
+fn included(proof: &Proof, leaf: &[u8], checkpoint: Checkpoint) -> Result<Proved, RecordError> {
     let (index, size) = (proof.index, checkpoint.size);
-    verify_inclusion(
-        &leaf_hash(leaf),
-        index,
-        size,
-        &proof.hashes,
-        &checkpoint.root,
-    )?;
+    let (hash, root) = (leaf_hash(leaf), checkpoint.root);
+    verify_inclusion(&hash, index, size, &proof.hashes, &root)?;
     Ok(Proved {
         origin: checkpoint.origin,
         index,
@@ -86,10 +102,13 @@ impl FromStr for Proof {
         if lines.next() != Some(TITLE) {
             return Err(RecordError::Proof("another title"));
         }
-        // An `extra` line holds opaque data of other applications; this one neither writes nor
-        // trusts it, so a proof with one is not ours.
-        let index = lines
-            .next()
+        let mut line = lines.next();
+        // Opaque data of other applications, which nothing authenticates: read, and dropped.
+        if let Some(extra) = line.and_then(|l| l.strip_prefix("extra ")) {
+            base64_decode(extra).ok_or(RecordError::Proof("its extra data is malformed"))?;
+            line = lines.next();
+        }
+        let index = line
             .and_then(|l| l.strip_prefix("index "))
             .and_then(decimal)
             .ok_or(RecordError::Proof("no index"))?;

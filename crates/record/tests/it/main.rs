@@ -8,7 +8,9 @@
 
 mod crash;
 mod limits;
+mod policy;
 mod role;
 mod sim;
 mod support;
 mod tamper;
+mod witness;
