@@ -2,11 +2,13 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a tool for people at a terminal")]
 
+mod crypto;
 mod disk;
 
 use std::path::PathBuf;
 
-fn main() -> std::io::Result<()> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    crypto::print()?;
     let folder = std::env::args_os()
         .nth(1)
         .map_or_else(std::env::temp_dir, PathBuf::from);
