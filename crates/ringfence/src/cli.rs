@@ -3,6 +3,7 @@
 
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// The commands by stage, the newcomer's map. A test proves that none is missing.
@@ -25,6 +26,7 @@ RESPOND  what now?
   alert       what was raised, and the key that signs webhooks
 RECORD   can we prove it?
   log         show, prove and verify the log
+  witness     cosign the checkpoints of other machines' logs
 ALL
   doctor      what this machine can do, and how to mend what it cannot
   config      explain the effective configuration
@@ -94,6 +96,8 @@ pub(crate) enum Command {
     /// Show, prove and verify the log
     #[command(subcommand)]
     Log(LogCommand),
+    /// Cosign the checkpoints of other machines' logs
+    Witness(WitnessArgs),
     /// What this machine can do, and how to mend what it cannot
     Doctor,
     /// Explain the effective configuration
@@ -309,8 +313,11 @@ pub(crate) enum LogCommand {
         #[arg(long)]
         from: Option<u64>,
     },
-    /// The verifier keys of the log, to be kept elsewhere (C2SP signed-note, types 01 and 06)
-    Vkey,
+    /// The verifier keys of the log, for verifiers and witnesses (C2SP signed-note, types 01 and 06)
+    Vkey {
+        /// A log directory [default: the one of the state directory]
+        dir: Option<PathBuf>,
+    },
     /// Recompute a log from its entries and check its signatures; needs no service and no key file
     Verify(VerifyArgs),
     /// Recompute this machine's log with its write-ahead log and high-water mark
@@ -359,6 +366,27 @@ pub(crate) enum ConfigCommand {
         #[arg(default_value = ".")]
         dir: PathBuf,
     },
+}
+
+/// Cosign the checkpoints of other machines' logs.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Run it on a machine that the log's administrator does not own. Without a log it \
+                  prints its own keys and ends."
+)]
+pub(crate) struct WitnessArgs {
+    /// Where it listens, plain HTTP
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8446")]
+    pub listen: SocketAddr,
+    /// A verifier key of a log; give every key that the log signs with
+    #[arg(long = "log", value_name = "VKEY")]
+    pub logs: Vec<String>,
+    /// A file with one such key on each line
+    #[arg(long = "logs", value_name = "FILE")]
+    pub logs_file: Option<PathBuf>,
+    /// Go on where this host cannot confine it
+    #[arg(long)]
+    pub accept_weaker: bool,
 }
 
 #[cfg(test)]

@@ -82,6 +82,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Waive(args) => commands::case::waive(args, &state()?, format),
         Command::Alert(command) => commands::case::alert(&command, &state()?, format),
         Command::Log(command) => commands::log::run(command, &state()?, format),
+        Command::Witness(args) => commands::witness::run(&args, &state()?, format),
         Command::Doctor => commands::doctor::run(format),
         Command::Config(command) => commands::config::run(command, format),
         Command::Completions { shell } => Ok(commands::shell::completions(shell)),

@@ -12,3 +12,4 @@ pub(crate) mod run;
 pub(crate) mod service;
 pub(crate) mod shell;
 pub(crate) mod up;
+pub(crate) mod witness;

@@ -29,7 +29,7 @@ pub(crate) fn run(command: LogCommand, state: &Path, format: Format) -> Outcome 
     match command {
         LogCommand::Show { count, from } => show(state, count, from, format),
         LogCommand::Follow { from } => follow(state, from, format),
-        LogCommand::Vkey => vkey(&own, format),
+        LogCommand::Vkey { dir } => vkey(&dir.unwrap_or(own), format),
         LogCommand::Verify(arguments) => check::verify(&arguments, &own, format),
         LogCommand::Fsck => check::fsck(&own, format),
         LogCommand::Prove { index, out } => prove(state, index, out),
