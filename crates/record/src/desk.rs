@@ -8,6 +8,7 @@ use crate::log::ledger::{Gap, GapReason};
 use crate::log::{Done, GROUP_OPERATIONS_MAX, Operation, Retirement};
 use crate::protocol::{Answer, Ask, Hidden, Numbered};
 use crate::recorder::Recorder;
+use ringfence_core::digest::Digest;
 use ringfence_core::secret::Secret;
 use std::collections::BTreeMap;
 use std::thread::JoinHandle;
@@ -223,6 +224,19 @@ impl Desk {
             },
             Ask::Checkpoint {} => Answer::Checkpoint {
                 note: self.recorder.checkpoint()?,
+            },
+            Ask::Extend { olds } => {
+                let (note, proofs) = self.recorder.extend(&olds)?;
+                let proofs = proofs
+                    .into_iter()
+                    .map(|p| p.into_iter().map(Digest).collect());
+                Answer::Extension {
+                    note,
+                    proofs: proofs.collect(),
+                }
+            }
+            Ask::Cosign { text, lines, vkeys } => Answer::Published {
+                yes: self.recorder.cosign(&text, &lines, &vkeys)?,
             },
             Ask::Append { .. }
             | Ask::Settle { .. }

@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
+pub mod config;
 mod desk;
 pub mod error;
 mod keys;

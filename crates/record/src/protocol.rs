@@ -6,7 +6,7 @@
 use crate::error::RecordError;
 use crate::log::LogState;
 use crate::proof::Proof;
-use ringfence_core::digest::{hex, unhex};
+use ringfence_core::digest::{Digest, hex, unhex};
 use ringfence_core::error::Explained;
 use ringfence_core::leaf::Leaf;
 use ringfence_core::limits::ROLE_MESSAGE_BYTES_MAX;
@@ -83,32 +83,85 @@ impl<'de> Deserialize<'de> for Hidden {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Ask {
-    Append { leaf: Box<Leaf> },
-    Settle { sequence: u64, leaf: Box<Leaf> },
-    Drop { sequence: u64 },
+    Append {
+        leaf: Box<Leaf>,
+    },
+    Settle {
+        sequence: u64,
+        leaf: Box<Leaf>,
+    },
+    Drop {
+        sequence: u64,
+    },
     Reserve {},
-    Release { first: u64, count: u32 },
-    Seal { purpose: Purpose, value: Hidden },
-    Unseal { purpose: Purpose, sealed: Hidden },
+    Release {
+        first: u64,
+        count: u32,
+    },
+    Seal {
+        purpose: Purpose,
+        value: Hidden,
+    },
+    Unseal {
+        purpose: Purpose,
+        sealed: Hidden,
+    },
     State {},
-    Read { from: u64, count: u32 },
-    Prove { index: u64 },
+    Read {
+        from: u64,
+        count: u32,
+    },
+    Prove {
+        index: u64,
+    },
     Checkpoint {},
+    Extend {
+        olds: Vec<u64>,
+    },
+    Cosign {
+        text: String,
+        lines: String,
+        vkeys: Vec<String>,
+    },
 }
 
 /// What the recorder answers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Answer {
-    Receipt { receipt: Receipt },
-    Block { first: u64, count: u32 },
-    Bytes { bytes: Hidden },
-    State { state: LogState },
-    Leaves { leaves: Vec<(u64, Leaf)> },
-    Proof { proof: Proof },
-    Checkpoint { note: String },
+    Receipt {
+        receipt: Receipt,
+    },
+    Block {
+        first: u64,
+        count: u32,
+    },
+    Bytes {
+        bytes: Hidden,
+    },
+    State {
+        state: LogState,
+    },
+    Leaves {
+        leaves: Vec<(u64, Leaf)>,
+    },
+    Proof {
+        proof: Proof,
+    },
+    Checkpoint {
+        note: String,
+    },
+    Extension {
+        note: String,
+        proofs: Vec<Vec<Digest>>,
+    },
+    Published {
+        yes: bool,
+    },
     Nothing {},
-    Refused { error: Explained },
+    Refused {
+        error: Explained,
+    },
 }
 
 /// A message with the number that joins question and answer.

@@ -1,6 +1,7 @@
 //! The log with its keys, in this process: what the recorder role serves, and what a command uses
 //! while no server runs.
 
+use crate::config::WITNESSES_MAX;
 use crate::error::{RecordError, explain};
 use crate::keys::{Keys, private_directory};
 use crate::log::disk::Disk;
@@ -15,6 +16,7 @@ use ringfence_core::ports::{BoxFuture, Clock, Entropy, LeafSink, LeafSlot, Recei
 use ringfence_core::secret::Secret;
 use ringfence_crypto::aead;
 use ringfence_crypto::merkle::Hash;
+use ringfence_crypto::note::NoteKey;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -117,11 +119,6 @@ impl Recorder {
         self.log.checkpoint()
     }
 
-    /// The last checkpoint and the proof that it extends the tree of `old` leaves.
-    pub fn extend(&mut self, old: u64) -> Result<(String, Vec<Hash>), RecordError> {
-        self.log.extend(old)
-    }
-
     /// Looks how much space is left.
     pub(crate) fn look_at_space(&mut self) {
         self.log.look_at_space();
@@ -136,6 +133,34 @@ impl Recorder {
     /// Lets it go.
     pub(crate) fn retired(&mut self, done: Retirement) -> Result<(), RecordError> {
         self.log.retired(done)
+    }
+
+    /// A checkpoint of the present size, and the proofs that it extends trees of these sizes.
+    pub fn extend(&mut self, olds: &[u64]) -> Result<(String, Vec<Vec<Hash>>), RecordError> {
+        if olds.len() > WITNESSES_MAX {
+            return Err(RecordError::TooMany {
+                what: "proofs at once",
+                limit: WITNESSES_MAX as u64,
+            });
+        }
+        let note = self.log.checkpoint()?;
+        let proofs = olds.iter().map(|old| Ok(self.log.extend(*old)?.1));
+        Ok((note, proofs.collect::<Result<_, RecordError>>()?))
+    }
+
+    /// Adds cosignatures to the published checkpoint; see [`Log::cosign`].
+    pub fn cosign(
+        &mut self,
+        text: &str,
+        lines: &str,
+        vkeys: &[String],
+    ) -> Result<bool, RecordError> {
+        let keys = vkeys
+            .iter()
+            .take(WITNESSES_MAX)
+            .map(|vkey| Ok(vkey.parse()?))
+            .collect::<Result<Vec<NoteKey>, RecordError>>()?;
+        self.log.cosign(text, lines, &keys)
     }
 
     /// Whether the log must be opened again before it can go on.

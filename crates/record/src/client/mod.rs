@@ -17,6 +17,7 @@ use ringfence_core::error::Explained;
 use ringfence_core::leaf::Leaf;
 use ringfence_core::ports::{BoxFuture, LeafSink, LeafSlot, Receipt};
 use ringfence_core::secret::Secret;
+use ringfence_crypto::merkle::Hash;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -243,6 +244,36 @@ impl RecorderClient {
     pub async fn checkpoint(&self) -> Result<String, RecordError> {
         match self.call(Ask::Checkpoint {}).await? {
             Answer::Checkpoint { note } => Ok(note),
+            _ => Err(RecordError::Protocol("another answer")),
+        }
+    }
+}
+
+impl RecorderClient {
+    /// A checkpoint of the present size, and the proofs that it extends trees of these sizes: what
+    /// witnesses are asked with.
+    pub async fn extend(&self, olds: Vec<u64>) -> Result<(String, Vec<Vec<Hash>>), RecordError> {
+        match self.call(Ask::Extend { olds }).await? {
+            Answer::Extension { note, proofs } => {
+                let proofs = proofs
+                    .into_iter()
+                    .map(|p| p.into_iter().map(|d| d.0).collect());
+                Ok((note, proofs.collect()))
+            }
+            _ => Err(RecordError::Protocol("another answer")),
+        }
+    }
+
+    /// Hands over cosignature lines for the checkpoint of this text, with the witnesses' keys.
+    /// Whether they were published: a checkpoint that has been followed by another is left alone.
+    pub async fn cosign(
+        &self,
+        text: String,
+        lines: String,
+        vkeys: Vec<String>,
+    ) -> Result<bool, RecordError> {
+        match self.call(Ask::Cosign { text, lines, vkeys }).await? {
+            Answer::Published { yes } => Ok(yes),
             _ => Err(RecordError::Protocol("another answer")),
         }
     }

@@ -12,6 +12,7 @@
 //!
 //! INVARIANT: [`Log::commit`] returns after fdatasync; what it did not return for may be lost.
 
+mod cosigned;
 pub mod disk;
 mod frame;
 pub mod ledger;

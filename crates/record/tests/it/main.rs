@@ -10,6 +10,7 @@ mod crash;
 mod limits;
 mod policy;
 mod role;
+mod rollback;
 mod sim;
 mod support;
 mod tamper;
