@@ -20,7 +20,7 @@ use ringfence_respond::{Respond, Webhook};
 use ringfence_store::Store;
 use ringfence_watch::Watch;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 /// The shared state of the server.
 pub struct App {
@@ -66,6 +66,8 @@ pub struct App {
     pub ground: TaskGroup,
     /// What is only known after the start.
     pub facts: RwLock<Facts>,
+    /// Why nothing may be recorded any more: a witness knows the log otherwise. Never unset.
+    pub halted: Arc<OnceLock<Explained>>,
     /// The sandbox of the hosted assistant, while it lives.
     pub hosted: Mutex<Option<Arc<dyn Sandbox>>>,
 }
@@ -89,6 +91,23 @@ pub struct Facts {
     pub walls: Vec<WallState>,
     /// Id of the hosted sandbox.
     pub sandbox: Option<String>,
+    /// What the outside witnesses last said; none without witnesses.
+    pub witnessed: Option<Witnessed>,
+}
+
+/// What the outside witnesses said about the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Witnessed {
+    /// Leaves under the checkpoint that they were asked about.
+    pub size: u64,
+    /// How many cosigned it.
+    pub by: usize,
+    /// Of how many.
+    pub of: usize,
+    /// Whether that is the quorum that the configuration asks for.
+    pub enough: bool,
+    /// When.
+    pub at: Timestamp,
 }
 
 impl App {

@@ -27,3 +27,4 @@ pub mod tasks;
 pub mod text;
 pub mod web;
 pub mod wire;
+pub mod witnesses;

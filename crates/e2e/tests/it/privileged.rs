@@ -12,6 +12,7 @@ mod oneshot;
 mod rootless;
 mod serving;
 mod upstream;
+mod witness;
 
 use ringfence_e2e::{Host, Said, binary, workspace};
 use std::process::Command;

@@ -177,6 +177,10 @@ async fn live(options: Options, isolation: Arc<dyn Isolation>, manner: &Manner) 
         until_stopped(&running, &mut terminate).await;
         PASS
     };
+    if let Some(error) = running.app.halted.get() {
+        startup::abandon(&running.app).await?;
+        return Err(error.clone());
+    }
     startup::stop(&running.app).await?;
     Ok(code)
 }

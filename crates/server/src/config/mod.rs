@@ -49,6 +49,9 @@ pub struct Config {
     /// The console.
     #[serde(default)]
     pub console: ConsoleConfig,
+    /// Who else sees the log.
+    #[serde(default)]
+    pub record: ringfence_record::config::RecordConfig,
 }
 
 /// Who this is.

@@ -198,7 +198,8 @@ type Refusal = (&'static str, String, &'static str);
 pub fn check(file: &str, config: &Config) -> Result<(), ConfigError> {
     let refusal = project(config)
         .or_else(|| listeners(config))
-        .or_else(|| what_runs(config));
+        .or_else(|| what_runs(config))
+        .or_else(|| witnesses(config));
     match refusal {
         None => Ok(()),
         Some((key, reason, help)) => Err(ConfigError::Refused {
@@ -233,6 +234,13 @@ fn project(config: &Config) -> Option<Refusal> {
         reason,
         "write a path below this file, without `..`",
     ))
+}
+
+fn witnesses(config: &Config) -> Option<Refusal> {
+    let error = crate::witnesses::Witnesses::new(&config.record).err()?;
+    let help = "write { url = \"http://address:port\", vkey = \"…\" }, both as `ringfence witness` \
+                prints them, and a quorum of at least one";
+    Some(("record.witness", error.what, help))
 }
 
 fn listeners(config: &Config) -> Option<Refusal> {

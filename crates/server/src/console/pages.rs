@@ -166,7 +166,7 @@ pub(super) async fn status(State(app): Shared, Extension(visitor): Extension<Vis
                 now.leaves, now.unaccounted
             ),
         ),
-        ("Witness", leaves::ANCHOR.to_owned()),
+        ("Witness", now.anchor.clone()),
         ("Open cases", now.cases_open.to_string()),
     ];
     let events = app.watch.recent(&app.project, ROWS).into_iter().map(|e| {
@@ -321,7 +321,7 @@ struct LeavesPage {
     csrf: String,
     size: u64,
     root: String,
-    anchor: &'static str,
+    anchor: String,
     leaves: Vec<(u64, String, &'static str, String, String, String)>,
 }
 
@@ -343,7 +343,7 @@ pub(super) async fn leaves(State(app): Shared, Extension(visitor): Extension<Vis
         csrf: visitor.person.csrf,
         size: page.size,
         root: page.root,
-        anchor: leaves::ANCHOR,
+        anchor: page.anchor,
         leaves: rows.collect(),
     })
 }

@@ -30,6 +30,8 @@ pub struct Page {
     pub unaccounted: u64,
     /// The leaves asked for, oldest first.
     pub leaves: Vec<IndexedLeaf>,
+    /// What a reader of the log must know.
+    pub anchor: String,
 }
 
 /// What the recorder answered in words keeps its words, and its code.
@@ -67,9 +69,33 @@ pub async fn page(app: &App, from: Option<u64>, count: u64) -> Result<Page, Expl
         root: state.root.to_string(),
         unaccounted: state.unaccounted,
         leaves,
+        anchor: anchor(app),
     })
 }
 
-/// What every report says about the log's anchor.
-pub const ANCHOR: &str =
+/// What every report says about who else has seen the log.
+pub fn anchor(app: &App) -> String {
+    let of = app.config.record.witness.len();
+    if of == 0 {
+        return UNWITNESSED.to_owned();
+    }
+    match app.facts().witnessed {
+        Some(seen) if seen.enough => format!(
+            "Cosigned up to leaf {} by {} of {of} outside witnesses at {}.",
+            seen.size, seen.by, seen.at
+        ),
+        Some(seen) => format!(
+            "No quorum: {} of {of} outside witnesses cosigned at {}; what is newer than their last \
+             cosignatures is not tamper-evident against root on this host.",
+            seen.by, seen.at
+        ),
+        None => format!(
+            "None of {of} outside witnesses was asked yet: the log is not tamper-evident against \
+             root on this host."
+        ),
+    }
+}
+
+/// What is said where there is no witness.
+pub const UNWITNESSED: &str =
     "No outside witness is configured: the log is not tamper-evident against root on this host.";

@@ -97,7 +97,7 @@ pub async fn status(app: &App) -> Result<Status, Explained> {
         leaves: log.size,
         unaccounted: log.unaccounted,
         cases_open: open,
-        anchor: leaves::ANCHOR.to_owned(),
+        anchor: leaves::anchor(app),
     })
 }
 

@@ -18,7 +18,7 @@ use ringfence_record::{Purpose, RecorderClient};
 use ringfence_respond::{Respond, Webhook};
 use ringfence_store::{Store, StoreOptions, keys, projects};
 use ringfence_watch::{Watch, WatchConfig, WatchParts};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 /// LIMIT: octets of the configuration file that are read.
 const CONFIG_READ_MAX: u64 = config::CONFIG_BYTES_MAX as u64 + 1;
@@ -62,7 +62,11 @@ pub(super) async fn lay(
     let (recorder, driver) = RecorderClient::connect(&options.recorder);
     ground.add(driver);
     recorder.ready().await.map_err(|e| Explained::of(&e))?;
-    let leaves: Arc<dyn LeafSink> = Arc::new(Sink(recorder.clone()));
+    let halted = Arc::new(OnceLock::new());
+    let leaves: Arc<dyn LeafSink> = Arc::new(Sink {
+        client: recorder.clone(),
+        halted: Arc::clone(&halted),
+    });
     let store = Store::open(
         &options.folder.join("state.sqlite"),
         StoreOptions::default(),
@@ -106,6 +110,7 @@ pub(super) async fn lay(
         respond,
         webhooks,
         facts: RwLock::new(Facts::default()),
+        halted,
         hosted: Mutex::new(None),
         project,
         config,

@@ -10,7 +10,7 @@ mod verdict;
 
 use crate::app::App;
 use crate::hosted::{self, Services};
-use crate::incidents;
+use crate::{incidents, witnesses};
 use ringfence_admit::ScanReport;
 use ringfence_core::error::Explained;
 use ringfence_core::isolation::Strictness;
@@ -85,7 +85,9 @@ pub async fn start(
     if started.is_err() {
         // A failed start leaves neither sandbox nor listener, and a start in the log has its stop.
         let begun = app.facts().started.is_some();
-        let ended = if begun {
+        let ended = if app.halted.get().is_some() {
+            abandon(&app).await
+        } else if begun {
             stop(&app).await
         } else {
             close(&app).await
@@ -115,6 +117,8 @@ async fn begin(
     isolation: Arc<dyn Isolation>,
     say: Progress<'_>,
 ) -> Result<Started, Explained> {
+    // Before anything is written on: a log that was taken back must stay as it was found.
+    let witnesses = witnesses::first_contact(app).await?;
     record_terms(app, options).await?;
     let folder = options.host_root.join(&app.config.project.directory);
     let mut adopted = isolation.adopt().await?;
@@ -166,6 +170,7 @@ async fn begin(
         say("the assistant does not listen yet: ringfence logs shows what it says");
     }
     incidents::keep_watch(app);
+    witnesses::keep_asking(app, witnesses);
     let token = app.door.issue(app.entropy.as_ref())?;
     Ok(Started::Running(Box::new(Running {
         app: Arc::clone(app),
@@ -191,6 +196,21 @@ pub async fn close(app: &Arc<App>) -> Result<(), Explained> {
     app.recorder.close();
     app.ground.end().await;
     Ok(())
+}
+
+/// Ends everything without one more leaf, since the log is not the one that was seen.
+pub async fn abandon(app: &Arc<App>) -> Result<(), Explained> {
+    app.tasks.stop();
+    let sandbox = app.sandbox();
+    app.host(None);
+    let closed = match sandbox {
+        Some(sandbox) => sandbox.close().await,
+        None => Ok(()),
+    };
+    app.tasks.end().await;
+    app.recorder.close();
+    app.ground.end().await;
+    closed
 }
 
 /// Ends everything in order; resolves when the last leaf is durable.

@@ -5,17 +5,35 @@ use ringfence_core::leaf::Leaf;
 use ringfence_core::ports::{BoxFuture, LeafSink, LeafSlot, Receipt};
 use ringfence_record::RecorderClient;
 use ringfence_record::client::Slot;
+use std::sync::{Arc, OnceLock};
 
-/// The recorder behind the port.
-pub struct Sink(pub RecorderClient);
+/// The recorder behind the port, until a witness shows that its log is not the one that was seen.
+pub struct Sink {
+    /// The recorder.
+    pub client: RecorderClient,
+    /// Why nothing more is taken, once that is so.
+    pub halted: Arc<OnceLock<Explained>>,
+}
+
+impl Sink {
+    fn open(&self) -> Result<&RecorderClient, Explained> {
+        match self.halted.get() {
+            None => Ok(&self.client),
+            Some(error) => Err(error.clone()),
+        }
+    }
+}
 
 impl LeafSink for Sink {
     fn append(&self, leaf: Leaf) -> BoxFuture<'_, Result<Receipt, Explained>> {
-        Box::pin(async move { self.0.append(leaf).await.map_err(|e| Explained::of(&e)) })
+        Box::pin(async move {
+            let client = self.open()?;
+            client.append(leaf).await.map_err(|e| Explained::of(&e))
+        })
     }
 
     fn offer(&self) -> Result<Box<dyn LeafSlot>, Explained> {
-        let slot = self.0.offer().map_err(|e| Explained::of(&e))?;
+        let slot = self.open()?.offer().map_err(|e| Explained::of(&e))?;
         Ok(Box::new(Filled(slot)))
     }
 }
