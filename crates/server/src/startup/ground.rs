@@ -18,7 +18,7 @@ use ringfence_record::{Purpose, RecorderClient};
 use ringfence_respond::{Respond, Webhook};
 use ringfence_store::{Store, StoreOptions, keys, projects};
 use ringfence_watch::{Watch, WatchConfig, WatchParts};
-use std::sync::{Arc, Mutex, OnceLock, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
 /// LIMIT: octets of the configuration file that are read.
 const CONFIG_READ_MAX: u64 = config::CONFIG_BYTES_MAX as u64 + 1;
@@ -62,11 +62,9 @@ pub(super) async fn lay(
     let (recorder, driver) = RecorderClient::connect(&options.recorder);
     ground.add(driver);
     recorder.ready().await.map_err(|e| Explained::of(&e))?;
-    let halted = Arc::new(OnceLock::new());
-    let leaves: Arc<dyn LeafSink> = Arc::new(Sink {
-        client: recorder.clone(),
-        halted: Arc::clone(&halted),
-    });
+    let sink = Sink::new(recorder.clone());
+    let halted = Arc::clone(&sink.halted);
+    let leaves: Arc<dyn LeafSink> = Arc::new(sink);
     let store = Store::open(
         &options.folder.join("state.sqlite"),
         StoreOptions::default(),

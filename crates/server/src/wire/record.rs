@@ -9,13 +9,20 @@ use std::sync::{Arc, OnceLock};
 
 /// The recorder behind the port, until a witness shows that its log is not the one that was seen.
 pub struct Sink {
-    /// The recorder.
-    pub client: RecorderClient,
+    client: RecorderClient,
     /// Why nothing more is taken, once that is so.
     pub halted: Arc<OnceLock<Explained>>,
 }
 
 impl Sink {
+    /// Takes leaves for this recorder.
+    pub fn new(client: RecorderClient) -> Self {
+        Self {
+            client,
+            halted: Arc::default(),
+        }
+    }
+
     fn open(&self) -> Result<&RecorderClient, Explained> {
         match self.halted.get() {
             None => Ok(&self.client),
