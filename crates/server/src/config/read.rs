@@ -345,6 +345,40 @@ mod tests {
     }
 
     #[test]
+    fn a_witness_that_cannot_be_asked_or_counted_is_refused() {
+        let vkey = "w+b0b3d9d5+BAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+        let key = ringfence_crypto::sign::VerifyingKey::from_bytes(
+            ringfence_crypto::sign::Algorithm::Ed25519,
+            &[0; 32],
+        );
+        let known = ringfence_crypto::note::NoteKey::witness("w", key.unwrap()).unwrap();
+        let with = |url: &str, vkey: &str, more: &str| {
+            let witness = format!("{{ url = \"{url}\", vkey = \"{vkey}\" }}");
+            parse(
+                "f",
+                &format!("{SMALL}[record]\nwitness = [{witness}]\n{more}\n"),
+            )
+        };
+        let (url, good) = ("http://127.0.0.1:8446", known.to_string());
+        assert!(with(url, &good, "").is_ok());
+        assert!(with(url, &good, "quorum = 1\nstrict = true").is_ok());
+        for refused in [
+            with(url, vkey, ""),
+            with("https://127.0.0.1:8446", &good, ""),
+            with("127.0.0.1", &good, ""),
+            with(url, &good, "quorum = 2"),
+            with(url, &good, "quorum = 0"),
+            parse("f", &format!("{SMALL}[record]\nstrict = true\n")),
+        ] {
+            let refused = refused.unwrap_err();
+            assert!(
+                refused.place().unwrap().contains("record.witness"),
+                "{refused:?}"
+            );
+        }
+    }
+
+    #[test]
     fn a_file_is_read_at_the_limit_and_refused_one_octet_longer() {
         let fill = |n: usize| format!("{SMALL}#{}", "x".repeat(n - SMALL.len() - 1));
         assert!(parse("f", &fill(CONFIG_BYTES_MAX)).is_ok());

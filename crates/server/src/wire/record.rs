@@ -56,3 +56,28 @@ impl LeafSlot for Filled {
         self.0.settle(leaf);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringfence_core::error::ErrorCode;
+    use ringfence_core::ids::ProjectId;
+    use ringfence_core::leaf::LeafAction;
+    use ringfence_core::time::Timestamp;
+
+    #[tokio::test]
+    async fn a_log_that_a_witness_knows_otherwise_takes_neither_leaf_nor_slot() {
+        let (client, _driver) = RecorderClient::connect("/nonexistent/recorder.sock");
+        let sink = Sink::new(client);
+        let leaf = || {
+            let (now, project) = (Timestamp(0), ProjectId::host());
+            Leaf::new(now, project, "service", LeafAction::ServiceStart, "x")
+        };
+        // Before it is so, the recorder is asked.
+        assert_eq!(sink.offer().err().unwrap().code, "record/unreachable");
+        let error = Explained::new(ErrorCode("record/rolled-back"), "it was", "look");
+        sink.halted.set(error.clone()).unwrap();
+        assert_eq!(sink.append(leaf()).await, Err(error.clone()));
+        assert_eq!(sink.offer().err(), Some(error));
+    }
+}
