@@ -42,6 +42,7 @@ impl Log {
         }
         disk::replace(&*self.disk, CHECKPOINT_FILE, cosigned.as_bytes())?;
         signed.note = cosigned;
+        self.cosigned = Some(signed.clone());
         Ok(true)
     }
 }

@@ -184,6 +184,8 @@ pub struct Log {
     segments: Vec<(u64, u64)>,
     mark: HighWater,
     signed: Option<Signed>,
+    /// The last checkpoint that witnesses cosigned: the best one for proofs that it covers.
+    cosigned: Option<Signed>,
     space: Space,
     poisoned: bool,
 }

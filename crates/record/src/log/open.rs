@@ -79,6 +79,7 @@ impl Log {
             segments: replayed.tail.segments,
             mark,
             signed,
+            cosigned: None,
             space: Space::Ample,
             poisoned: false,
         };

@@ -46,7 +46,8 @@ impl Log {
         Ok(leaves)
     }
 
-    /// A proof that leaf `index` is in the log, under a checkpoint that covers it.
+    /// A proof that leaf `index` is in the log, under a checkpoint that covers it: the last that
+    /// witnesses cosigned, if that one does.
     pub fn prove(&mut self, index: u64) -> Result<Proof, RecordError> {
         if index >= self.tree.size() {
             return Err(RecordError::NoLeaf(index));
@@ -54,7 +55,8 @@ impl Log {
         if self.signed.as_ref().is_none_or(|s| s.size <= index) {
             self.checkpoint()?;
         }
-        let Some(signed) = &self.signed else {
+        let cosigned = self.cosigned.as_ref().filter(|c| c.size > index);
+        let Some(signed) = cosigned.or(self.signed.as_ref()) else {
             return Err(RecordError::Poisoned);
         };
         let read = &mut |level, number| self.tree.hash(&*self.disk, level, number);

@@ -6,7 +6,7 @@ use ringfence_crypto::checkpoint::Checkpoint;
 use ringfence_crypto::note::{self, Note, NoteKey, cosign};
 use ringfence_crypto::sign::{Algorithm, SigningKey};
 use ringfence_record::proof::{verify, verify_witnessed};
-use ringfence_record::verify::vkey_of;
+use ringfence_record::verify::vkeys_of;
 use ringfence_record::witness::Policy;
 use ringfence_record::witness::policy::{Known, POLICY_BYTES_MAX, POLICY_ENTRIES_MAX};
 use ringfence_record::{RecordError, Recorder};
@@ -238,8 +238,12 @@ fn a_proof_is_checked_under_a_policy_and_its_extra_line_is_dropped() {
     }
     let mut proof = recorder.prove(2).unwrap();
     let bytes = leaf(2).canonical().unwrap();
-    let vkey = vkey_of(folder.path()).unwrap();
-    let text = format!("log {vkey}\nwitness w {}\nquorum w\n", witness(1));
+    let logs: Vec<String> = vkeys_of(folder.path())
+        .unwrap()
+        .iter()
+        .map(|vkey| format!("log {vkey}\n"))
+        .collect();
+    let text = format!("{}witness w {}\nquorum w\n", logs.concat(), witness(1));
     let policy = parse(&text).unwrap();
     let refused = verify_witnessed(&proof, &bytes, &policy).unwrap_err();
     assert_eq!(refused.code().0, "record/quorum-missing");

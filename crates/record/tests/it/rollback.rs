@@ -3,7 +3,7 @@
 use crate::support::{clock, entropy, leaf};
 use ringfence_core::error::Explain as _;
 use ringfence_crypto::note::{Note, NoteKey};
-use ringfence_record::verify::{verify_dir, vkey_of};
+use ringfence_record::verify::{Demands, verify_dir, vkeys_of};
 use ringfence_record::witness::{AddCheckpoint, Judgement, Policy, Witness, judge};
 use ringfence_record::{RecordError, Recorder};
 use std::fs;
@@ -65,7 +65,7 @@ fn contact(
 }
 
 fn witness_of(folder: &Path, log: &Path) -> Witness {
-    Witness::open(folder, vec![vkey_of(log).unwrap()], clock(), &*entropy()).unwrap()
+    Witness::open(folder, vkeys_of(log).unwrap(), clock(), &*entropy()).unwrap()
 }
 
 #[test]
@@ -87,7 +87,11 @@ fn an_older_copy_of_the_log_opens_alone_and_is_found_out_by_its_witness() {
     // Without the witness nothing tells: the log opens, verifies, and takes another sixth leaf.
     let mut recorder = open(&record);
     assert_eq!(recorder.state().size, 5);
-    assert!(verify_dir(&record, &[vkey_of(&record).unwrap()]).is_ok());
+    let demands = Demands {
+        vkeys: vkeys_of(&record).unwrap(),
+        since: None,
+    };
+    assert!(verify_dir(&record, &demands).is_ok());
     let error = contact(&mut recorder, &mut witness).unwrap_err();
     assert_eq!(error.code().0, "record/rolled-back");
     // Nor does it help to write on until the log is longer than what was seen.

@@ -12,7 +12,7 @@ use crate::{Outcome, PASS};
 use ringfence_core::error::{ErrorCode, Explained};
 use ringfence_core::leaf::Leaf;
 use ringfence_record::verify::{export_dir, vkeys_of};
-use ringfence_server::service::leaves::{ANCHOR, IndexedLeaf, Page};
+use ringfence_server::service::leaves::{IndexedLeaf, Page};
 use serde_json::json;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -69,7 +69,7 @@ fn show(state: &Path, count: u64, from: Option<u64>, format: Format) -> Outcome 
     }
     print!("{table}");
     println!("{} leaves, root {}", page.size, page.root);
-    println!("{ANCHOR}");
+    println!("{}", page.anchor);
     Ok(PASS)
 }
 
