@@ -8,7 +8,8 @@ use crate::error::RespondError;
 use crate::tier::Tier;
 use ringfence_core::ids::{CaseId, OwnerId, ProjectId};
 use ringfence_core::time::{HOUR_MS, Timestamp};
-use ringfence_store::alerts::{AlertRow, Message, MessageState};
+use ringfence_store::alerts::AlertRow;
+use ringfence_store::outbox::{self, Message, MessageState};
 use ringfence_store::{Tx, alerts as rows, counters};
 use serde::{Deserialize, Serialize};
 
@@ -181,7 +182,7 @@ fn enqueue(
             state: MessageState::Pending,
             last_error: None,
         };
-        if rows::enqueue(tx, row, &message)? {
+        if outbox::enqueue(tx, row, &message)? {
             return Ok(());
         }
     }
@@ -249,6 +250,6 @@ impl Respond {
     pub fn dead_messages(&self, project: &ProjectId) -> Result<Vec<Message>, RespondError> {
         Ok(self
             .store
-            .read(|v| rows::messages(v, project, MessageState::Dead))?)
+            .read(|v| outbox::messages(v, project, MessageState::Dead))?)
     }
 }

@@ -12,7 +12,9 @@ use ringfence_core::error::Explained;
 use ringfence_core::ports::BoxFuture;
 use ringfence_core::time::{HOUR_MS, SECOND_MS, Timestamp};
 use ringfence_crypto::hmac::HmacKey;
-use ringfence_store::alerts::{self as rows, AlertRow, Attempt, Message};
+use ringfence_store::alerts::AlertRow;
+use ringfence_store::lease::Backoff;
+use ringfence_store::outbox::{self as rows, Attempt, Message};
 use ringfence_store::{StoreError, Tx, View};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,7 +31,14 @@ pub const ATTEMPTS_MAX: u32 = 8;
 pub const ATTEMPT_MS_MAX: u64 = 10_000;
 /// LIMIT: how long the wait between two attempts grows.
 pub const BACKOFF_MS_MAX: i64 = HOUR_MS;
-const BACKOFF_MS: i64 = 10 * SECOND_MS;
+const BACKOFF: Backoff = Backoff {
+    first_ms: 10 * SECOND_MS,
+    ms_max: BACKOFF_MS_MAX,
+};
+/// How long a message is held for one attempt: the attempt itself and the noting of its outcome. A
+/// dispatcher that dies delays its message by this long.
+const LEASE_MS: i64 = 20 * SECOND_MS;
+const _: () = assert!(LEASE_MS > ATTEMPT_MS_MAX.cast_signed());
 
 /// The channel of a webhook.
 pub(crate) fn webhook_channel(name: &str) -> String {
@@ -132,7 +141,12 @@ impl Dispatcher {
         let mut delivered = Delivered::default();
         for message in messages {
             let key = message.idempotency_key.clone();
-            self.write(move |tx| rows::begin_attempt(tx, &key)).await?;
+            let begun = self.now();
+            let lease = self
+                .write(move |tx| rows::begin_attempt(tx, &key, begun, LEASE_MS))
+                .await?;
+            // Another server sends it.
+            let Some(lease) = lease else { continue };
             let carried = message.clone();
             let alerts = self.read(move |v| rows::carried_by(v, &carried)).await?;
             let limit_ms = self.parts.attempt_ms.min(ATTEMPT_MS_MAX);
@@ -147,8 +161,8 @@ impl Dispatcher {
                 Attempt::Retry { .. } => delivered.failed += 1,
                 Attempt::GiveUp { .. } => delivered.dead += 1,
             }
-            let (key, stop) = (message.idempotency_key, attempt != Attempt::Sent);
-            self.write(move |tx| rows::finish_attempt(tx, &key, &attempt, now))
+            let stop = attempt != Attempt::Sent;
+            self.write(move |tx| rows::finish_attempt(tx, &lease, &attempt, now))
                 .await?;
             if stop {
                 break;
@@ -220,20 +234,10 @@ fn verdict(result: Result<(), String>, tried: u32, now: Timestamp) -> Attempt {
         Ok(()) => Attempt::Sent,
         Err(error) if tried >= ATTEMPTS_MAX => Attempt::GiveUp { error },
         Err(error) => Attempt::Retry {
-            next: now.plus_ms(backoff_ms(tried)),
+            next: now.plus_ms(BACKOFF.after(tried)),
             error,
         },
     }
-}
-
-/// Ten seconds after the first attempt, then twice as long each time.
-fn backoff_ms(tried: u32) -> i64 {
-    let doubled = 1_i64
-        .checked_shl(tried.saturating_sub(1))
-        .unwrap_or(i64::MAX);
-    BACKOFF_MS
-        .saturating_mul(doubled.max(1))
-        .min(BACKOFF_MS_MAX)
 }
 
 /// The receiver checks the HMAC over `<t>.<body>` and refuses an old `t`, so that a message that
@@ -302,7 +306,6 @@ mod tests {
             None,
         ];
         assert_eq!(waits, expected);
-        assert_eq!(backoff_ms(60), BACKOFF_MS_MAX);
         assert_eq!(verdict(Ok(()), ATTEMPTS_MAX, now), Attempt::Sent);
     }
 }

@@ -3,6 +3,7 @@
 use crate::error::StoreError;
 use crate::row::{Columns, to_json};
 use crate::transaction::{Tx, View};
+use crate::value::Row;
 use ringfence_core::digest::Digest;
 use ringfence_core::ids::ProjectId;
 use ringfence_core::time::Timestamp;
@@ -28,7 +29,7 @@ pub struct Admission {
     pub report: serde_json::Value,
 }
 
-fn admission(row: &rusqlite::Row<'_>) -> Result<Admission, StoreError> {
+fn admission(row: &Row<'_>) -> Result<Admission, StoreError> {
     let c = Columns::of(TABLE, row);
     Ok(Admission {
         project: c.parsed("project")?,

@@ -6,6 +6,7 @@
 use crate::error::StoreError;
 use crate::row::{Columns, to_json};
 use crate::transaction::{Tx, View};
+use crate::value::Row;
 use ringfence_core::ids::{CaseId, ProjectId};
 use ringfence_core::time::Timestamp;
 use serde_json::Value;
@@ -66,7 +67,7 @@ pub struct CaseRow {
     pub seen: Timestamp,
 }
 
-fn event(row: &rusqlite::Row<'_>) -> Result<CaseEvent, StoreError> {
+fn event(row: &Row<'_>) -> Result<CaseEvent, StoreError> {
     let c = Columns::of(TABLE, row);
     Ok(CaseEvent {
         project: c.parsed("project")?,
@@ -81,7 +82,7 @@ fn event(row: &rusqlite::Row<'_>) -> Result<CaseEvent, StoreError> {
     })
 }
 
-fn case(row: &rusqlite::Row<'_>) -> Result<CaseRow, StoreError> {
+fn case(row: &Row<'_>) -> Result<CaseRow, StoreError> {
     let c = Columns::of("cases", row);
     Ok(CaseRow {
         project: c.parsed("project")?,
@@ -102,7 +103,8 @@ fn case(row: &rusqlite::Row<'_>) -> Result<CaseRow, StoreError> {
 /// on an older state is refused.
 pub fn append(tx: &Tx<'_>, new: &CaseEvent) -> Result<(), StoreError> {
     let last = tx.number(
-        "SELECT coalesce(max(sequence), 0) FROM case_events WHERE project = ?1 AND case_id = ?2",
+        "SELECT coalesce(max(sequence), 0) AS n FROM case_events
+         WHERE project = ?1 AND case_id = ?2",
         (new.project.as_str(), new.case.as_str()),
     )?;
     if last >= CASE_EVENTS_MAX as u64 {
@@ -119,17 +121,17 @@ pub fn append(tx: &Tx<'_>, new: &CaseEvent) -> Result<(), StoreError> {
         "INSERT INTO case_events
            (project, case_id, sequence, time_ms, actor, kind, state, fingerprint, body)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-        rusqlite::params![
+        (
             new.project.as_str(),
             new.case.as_str(),
             new.sequence,
             new.time.0,
-            new.actor,
-            new.kind,
-            new.state,
-            new.fingerprint,
+            &new.actor,
+            &new.kind,
+            &new.state,
+            &new.fingerprint,
             to_json(TABLE, &new.body)?,
-        ],
+        ),
     )?;
     Ok(())
 }
@@ -144,7 +146,9 @@ pub fn count_sighting(
     tx.execute(
         "INSERT INTO case_sightings (project, case_id, count, last_ms) VALUES (?1, ?2, 2, ?3)
          ON CONFLICT (project, case_id)
-         DO UPDATE SET count = count + 1, last_ms = max(last_ms, excluded.last_ms)",
+         DO UPDATE SET count = case_sightings.count + 1,
+           last_ms = CASE WHEN case_sightings.last_ms < excluded.last_ms
+                          THEN excluded.last_ms ELSE case_sightings.last_ms END",
         (project.as_str(), case.as_str(), now.0),
     )?;
     Ok(())

@@ -7,7 +7,8 @@ use crate::transaction::Tx;
 pub fn next(tx: &Tx<'_>, name: &'static str) -> Result<u64, StoreError> {
     tx.number(
         "INSERT INTO counters (name, value) VALUES (?1, 1)
-         ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value",
+         ON CONFLICT (name) DO UPDATE SET value = counters.value + 1
+         RETURNING value AS n",
         [name],
     )
 }

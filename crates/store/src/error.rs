@@ -24,10 +24,16 @@ pub enum StoreError {
         /// The newest this program knows.
         known: u32,
     },
-    /// The file is a database, but not ours.
-    #[error("the file is not a ringfence state database")]
+    /// A step of the schema is not the one that this program would have taken.
+    #[error("step {version} of the state database's schema is not the one of this program")]
+    Changed {
+        /// Which step.
+        version: u32,
+    },
+    /// It is a database, but not ours.
+    #[error("this is not a ringfence state database")]
     NotOurs {
-        /// Which file.
+        /// Which file, or which schema of a server.
         path: PathBuf,
     },
     /// No space is left; nothing of the write was kept.
@@ -36,10 +42,10 @@ pub enum StoreError {
     /// The file is damaged.
     #[error("the state database is damaged")]
     Corrupt {
-        /// What `SQLite` found.
+        /// What the engine found.
         cause: String,
     },
-    /// Another process holds the file.
+    /// Another process holds the database.
     #[error("the state database is locked by another process")]
     Busy,
     /// A row that the schema forbids, for example a waiver without an end.
@@ -72,13 +78,40 @@ pub enum StoreError {
         /// Its id.
         id: String,
     },
+    /// A worker that no longer holds its lease: another one was given the work.
+    #[error("{what} {id:?} is no longer held by this worker")]
+    Stale {
+        /// What kind of work.
+        what: &'static str,
+        /// Its id.
+        id: String,
+    },
+    /// The database server cannot be reached; nothing of the write was kept.
+    #[error("the database server cannot be reached")]
+    Unreachable {
+        /// What the connection or the server said.
+        cause: String,
+    },
+    /// The connection broke during the commit, and the server did not come back to say how it
+    /// ended.
+    #[error("whether the change was saved is not known")]
+    Unsure {
+        /// What the connection or the server said.
+        cause: String,
+    },
+    /// The database server is set up in a way that would lose what was answered.
+    #[error("the database server cannot hold the state")]
+    Unsuitable {
+        /// Which setting.
+        cause: String,
+    },
     /// The writer ended, or the job did not come back.
     #[error("the state database has no writer any more")]
     Stopped,
-    /// Anything else `SQLite` reports.
+    /// Anything else the engine reports.
     #[error("the state database failed")]
-    Sqlite {
-        /// What `SQLite` said.
+    Failed {
+        /// What the engine said.
         cause: String,
     },
 }
@@ -92,7 +125,7 @@ impl From<rusqlite::Error> for StoreError {
             Some(Code::DatabaseCorrupt | Code::NotADatabase) => Self::Corrupt { cause },
             Some(Code::DatabaseBusy | Code::DatabaseLocked) => Self::Busy,
             Some(Code::ConstraintViolation) => Self::Constraint { cause },
-            _ => Self::Sqlite { cause },
+            _ => Self::Failed { cause },
         }
     }
 }
@@ -102,6 +135,7 @@ impl Explain for StoreError {
         ErrorCode(match self {
             Self::Open { .. } => "record/store-open",
             Self::Newer { .. } => "record/store-newer",
+            Self::Changed { .. } => "record/store-changed",
             Self::NotOurs { .. } => "record/store-not-ours",
             Self::Full => "record/store-full",
             Self::Corrupt { .. } => "record/store-corrupt",
@@ -110,8 +144,12 @@ impl Explain for StoreError {
             Self::Row { .. } => "record/store-row",
             Self::Limit { .. } => "record/store-limit",
             Self::Missing { .. } => "record/store-missing",
+            Self::Stale { .. } => "record/store-stale",
+            Self::Unreachable { .. } => "record/store-unreachable",
+            Self::Unsure { .. } => "record/store-unsure",
+            Self::Unsuitable { .. } => "record/store-unsuitable",
             Self::Stopped => "record/store-stopped",
-            Self::Sqlite { .. } => "record/store-failed",
+            Self::Failed { .. } => "record/store-failed",
         })
     }
 
@@ -128,7 +166,10 @@ impl Explain for StoreError {
             | Self::Corrupt { cause }
             | Self::Constraint { cause }
             | Self::Row { cause, .. }
-            | Self::Sqlite { cause } => Some(cause.clone()),
+            | Self::Unreachable { cause }
+            | Self::Unsure { cause }
+            | Self::Unsuitable { cause }
+            | Self::Failed { cause } => Some(cause.clone()),
             _ => None,
         }
     }
@@ -139,17 +180,26 @@ impl Explain for StoreError {
             Self::Newer { .. } => {
                 "run the newer ringfence that wrote it, or point --state at another directory"
             }
-            Self::NotOurs { .. } => "point --state at an empty directory",
-            Self::Full => "free space on the file system of the state directory, then try again",
-            Self::Corrupt { .. } => {
-                "stop ringfence, move db.sqlite and its -wal file aside and restore them from a \
-                 backup; the log is kept apart and is not affected"
+            Self::Changed { .. } => "run the ringfence that wrote it, or restore a backup of it",
+            Self::NotOurs { .. } => {
+                "point --state at an empty directory, or [store] url at an empty database"
             }
-            Self::Busy => "end the other program that has db.sqlite open",
+            Self::Full => "free space on the file system that holds the state, then try again",
+            Self::Corrupt { .. } => {
+                "stop ringfence, move the database aside (with SQLite also its -wal file) and \
+                 restore it from a backup; the log is kept apart and is not affected"
+            }
+            Self::Busy => "end the other program that holds the state database, then try again",
+            Self::Stale { .. } => "let go of the work: whoever holds the lease now does it",
+            Self::Unreachable { .. } => {
+                "check that PostgreSQL runs and that [store] url and its password are right"
+            }
+            Self::Unsure { .. } => "look whether the change is there before making it again",
+            Self::Unsuitable { .. } => "set the server up as docs/configuration.md says at [store]",
             Self::Missing { .. } => "list what there is, and check the project",
             Self::Stopped => "restart ringfence; its log says why the writer ended",
             Self::Limit { .. } => "close or remove what is no longer needed",
-            Self::Constraint { .. } | Self::Row { .. } | Self::Sqlite { .. } => {
+            Self::Constraint { .. } | Self::Row { .. } | Self::Failed { .. } => {
                 "this is a defect of ringfence: report it with the cause above"
             }
         };

@@ -3,6 +3,7 @@
 use crate::error::StoreError;
 use crate::row::Columns;
 use crate::transaction::{Tx, View};
+use crate::value::Row;
 use ringfence_core::ids::{KeyId, ProjectId};
 use ringfence_core::time::Timestamp;
 use std::fmt;
@@ -45,7 +46,7 @@ impl fmt::Debug for ApiKey {
     }
 }
 
-fn key(row: &rusqlite::Row<'_>) -> Result<ApiKey, StoreError> {
+fn key(row: &Row<'_>) -> Result<ApiKey, StoreError> {
     let c = Columns::of(TABLE, row);
     Ok(ApiKey {
         id: c.parsed("id")?,
@@ -63,7 +64,7 @@ fn key(row: &rusqlite::Row<'_>) -> Result<ApiKey, StoreError> {
 /// Adds a key. An id that exists, in whatever project, is refused.
 pub fn add(tx: &Tx<'_>, new: &ApiKey) -> Result<(), StoreError> {
     let count = tx.number(
-        "SELECT count(*) FROM api_keys WHERE project = ?1",
+        "SELECT count(*) AS n FROM api_keys WHERE project = ?1",
         [new.project.as_str()],
     )?;
     if count >= KEYS_MAX as u64 {
@@ -76,17 +77,17 @@ pub fn add(tx: &Tx<'_>, new: &ApiKey) -> Result<(), StoreError> {
         "INSERT INTO api_keys (id, project, mac, name, requests_per_minute, created_ms,
                                expires_ms, revoked_ms, last_used_ms)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-        rusqlite::params![
+        (
             new.id.as_str(),
             new.project.as_str(),
             new.mac.as_slice(),
-            new.name,
+            &new.name,
             new.requests_per_minute,
             new.created.0,
             new.expires.map(|t| t.0),
             new.revoked.map(|t| t.0),
             new.last_used.map(|t| t.0),
-        ],
+        ),
     )?;
     Ok(())
 }
@@ -116,7 +117,8 @@ pub fn revoke(
 pub fn touch(tx: &Tx<'_>, uses: &[(KeyId, Timestamp)]) -> Result<(), StoreError> {
     for (id, time) in uses {
         tx.execute(
-            "UPDATE api_keys SET last_used_ms = max(coalesce(last_used_ms, ?2), ?2) WHERE id = ?1",
+            "UPDATE api_keys SET last_used_ms = ?2
+             WHERE id = ?1 AND (last_used_ms IS NULL OR last_used_ms < ?2)",
             (id.as_str(), time.0),
         )?;
     }
@@ -152,5 +154,5 @@ pub fn find_in_any_project(view: &View<'_>, id: &KeyId) -> Result<Option<ApiKey>
 
 /// All keys of all projects, for the directory the gateway keeps in memory.
 pub fn of_all_projects(view: &View<'_>) -> Result<Vec<ApiKey>, StoreError> {
-    view.all("SELECT * FROM api_keys ORDER BY created_ms, id", [], key)
+    view.all("SELECT * FROM api_keys ORDER BY created_ms, id", (), key)
 }

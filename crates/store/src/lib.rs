@@ -1,13 +1,18 @@
-//! The state database: what the server must remember between two starts.
+//! The state: what the server must remember between two starts, in `SQLite` or `PostgreSQL`.
 //!
-//! One `SQLite` file in WAL mode with `synchronous = FULL`. One thread writes: it takes jobs from a
-//! bounded channel and commits those that wait together in one transaction, so that a write that
-//! was answered is on disk, and a burst costs one fsync and not a hundred. Readers have their own
-//! connections and see a consistent snapshot.
+//! By default one `SQLite` file in WAL mode with `synchronous = FULL`; with the feature `scale`
+//! also a `PostgreSQL` server. Either way one thread writes: it takes jobs from a bounded channel and
+//! commits those that wait together in one transaction, so that a write that was answered is on
+//! disk, and a burst costs one fsync and not a hundred. Readers have their own connections and see
+//! a consistent snapshot. Several servers on one `PostgreSQL` take turns in writing.
 //!
 //! Each aggregate is one file of free functions over [`View`] (reading) and [`Tx`] (writing). SQL
-//! stands nowhere else. INVARIANT: a function that takes a project never returns a row of another;
-//! the few that look across projects (a key that authenticates, the outbox) say so by their name.
+//! stands nowhere else, once for both engines; only the schema is written twice (`sql/`).
+//! INVARIANT: a function that takes a project never returns a row of another; the few that look
+//! across projects (a key that authenticates, the outbox, workers) say so by their name.
+//!
+//! What must happen later or elsewhere is a row too: [`jobs`] for work of our own, [`outbox`] for
+//! what leaves the house. Both are claimed with a lease and a fencing token ([`lease`]).
 //!
 //! It is not the log: what must be provable is a leaf. All calls block; async callers move them
 //! to the blocking pool.
@@ -19,15 +24,21 @@ pub mod cases;
 pub mod counters;
 pub mod error;
 pub mod events;
+pub mod jobs;
 pub mod keys;
+pub mod lease;
 mod migrate;
+pub mod outbox;
 mod pool;
+#[cfg(feature = "scale")]
+pub mod postgres;
 pub mod projects;
 mod row;
 pub mod sessions;
 pub mod settings;
 mod sqlite;
 mod transaction;
+mod value;
 pub mod waivers;
 mod writer;
 
@@ -44,6 +55,9 @@ use std::path::Path;
 pub enum Store {
     /// One file on this machine.
     Sqlite(SqliteStore),
+    /// A `PostgreSQL` server.
+    #[cfg(feature = "scale")]
+    Postgres(postgres::PostgresStore),
 }
 
 impl Store {
@@ -52,6 +66,15 @@ impl Store {
     /// Refuses a file of a newer version, of another program, or one that fails `SQLite`'s check.
     pub fn open(path: &Path, options: StoreOptions) -> Result<Self, StoreError> {
         SqliteStore::open(path, options).map(Self::Sqlite)
+    }
+
+    /// Connects to a `PostgreSQL` server and brings its schema to [`SCHEMA_VERSION`].
+    ///
+    /// Refuses a server that would lose what it acknowledged, a newer schema, and a schema
+    /// `ringfence` of another program.
+    #[cfg(feature = "scale")]
+    pub fn open_postgres(options: postgres::PostgresOptions) -> Result<Self, StoreError> {
+        postgres::PostgresStore::open(options).map(Self::Postgres)
     }
 
     /// Runs `work` in a write transaction and returns after it is on disk. If `work` returns an
@@ -66,6 +89,8 @@ impl Store {
     {
         match self {
             Self::Sqlite(store) => store.write(work),
+            #[cfg(feature = "scale")]
+            Self::Postgres(store) => store.write(work),
         }
     }
 
@@ -76,6 +101,8 @@ impl Store {
     {
         match self {
             Self::Sqlite(store) => store.read(work),
+            #[cfg(feature = "scale")]
+            Self::Postgres(store) => store.read(work),
         }
     }
 }

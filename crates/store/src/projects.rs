@@ -3,6 +3,7 @@
 use crate::error::StoreError;
 use crate::row::Columns;
 use crate::transaction::{Tx, View};
+use crate::value::Row;
 use ringfence_core::digest::Digest;
 use ringfence_core::ids::{OwnerId, ProjectId};
 use ringfence_core::time::Timestamp;
@@ -80,7 +81,7 @@ pub struct Project {
     pub created: Timestamp,
 }
 
-fn project(row: &rusqlite::Row<'_>) -> Result<Project, StoreError> {
+fn project(row: &Row<'_>) -> Result<Project, StoreError> {
     let c = Columns::of(TABLE, row);
     Ok(Project {
         id: c.parsed("id")?,
@@ -96,7 +97,7 @@ fn project(row: &rusqlite::Row<'_>) -> Result<Project, StoreError> {
 /// of a known one stay.
 pub fn register(tx: &Tx<'_>, new: &Project) -> Result<(), StoreError> {
     let others = tx.number(
-        "SELECT count(*) FROM projects WHERE id <> ?1",
+        "SELECT count(*) AS n FROM projects WHERE id <> ?1",
         [new.id.as_str()],
     )?;
     if others >= PROJECTS_MAX as u64 {
@@ -162,5 +163,5 @@ pub fn owned_by(view: &View<'_>, owner: &OwnerId) -> Result<Vec<Project>, StoreE
 
 /// Every project of the service, by id: for the operator of the host.
 pub fn of_all_owners(view: &View<'_>) -> Result<Vec<Project>, StoreError> {
-    view.all("SELECT * FROM projects ORDER BY id", [], project)
+    view.all("SELECT * FROM projects ORDER BY id", (), project)
 }

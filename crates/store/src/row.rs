@@ -2,9 +2,8 @@
 //! its table, never a default.
 
 use crate::error::StoreError;
+use crate::value::{Cell, Row};
 use ringfence_core::time::Timestamp;
-use rusqlite::Row;
-use rusqlite::types::FromSql;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Display;
@@ -29,8 +28,8 @@ impl<'a, 'r> Columns<'a, 'r> {
     }
 
     /// A column as it is.
-    pub(crate) fn value<T: FromSql>(&self, name: &str) -> Result<T, StoreError> {
-        self.row.get(name).map_err(|e| self.broken(name, e))
+    pub(crate) fn value<T: Cell>(&self, name: &str) -> Result<T, StoreError> {
+        self.row.cell(name).map_err(|e| self.broken(name, e))
     }
 
     /// A text column parsed into its type.

@@ -3,6 +3,7 @@
 use crate::error::StoreError;
 use crate::row::Columns;
 use crate::transaction::{Tx, View};
+use crate::value::Row;
 use ringfence_core::ids::ProjectId;
 use ringfence_core::time::Timestamp;
 
@@ -27,7 +28,7 @@ pub struct Session {
     pub expires: Timestamp,
 }
 
-fn session(row: &rusqlite::Row<'_>) -> Result<Session, StoreError> {
+fn session(row: &Row<'_>) -> Result<Session, StoreError> {
     let c = Columns::of(TABLE, row);
     Ok(Session {
         token_hash: c.octets32("token_hash")?,
@@ -46,16 +47,16 @@ pub fn add(tx: &Tx<'_>, new: &Session) -> Result<(), StoreError> {
         [new.created.0],
     )?;
     tx.execute(
-        "DELETE FROM sessions WHERE token_hash IN
+        "DELETE FROM sessions WHERE project = ?1 AND token_hash NOT IN
          (SELECT token_hash FROM sessions WHERE project = ?1
-          ORDER BY expires_ms DESC LIMIT -1 OFFSET ?2)",
+          ORDER BY expires_ms DESC, token_hash LIMIT ?2)",
         (
             new.project.as_str(),
             i64::try_from(SESSIONS_MAX - 1).unwrap_or(i64::MAX),
         ),
     )?;
     tx.execute(
-        "INSERT INTO sessions (token_hash, project, user, role, created_ms, expires_ms)
+        "INSERT INTO sessions (token_hash, project, \"user\", role, created_ms, expires_ms)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         (
             new.token_hash.as_slice(),

@@ -2,20 +2,15 @@
 
 use crate::error::StoreError;
 use crate::migrate;
-use crate::pool::Pool;
-use crate::transaction::{Tx, View};
-use crate::writer::{self, Job, Work};
+use crate::pool::{Pool, Reusable};
+use crate::transaction::{Engine, Tx, View};
+use crate::writer::{Pen, Queue};
 use rusqlite::{Connection, OpenFlags};
 use std::fmt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::Arc;
 use std::time::Duration;
-
-/// LIMIT: write jobs that wait; a caller beyond waits until there is room.
-pub(crate) const QUEUE_JOBS_MAX: usize = 256;
 
 /// How the file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,10 +39,8 @@ pub struct SqliteStore {
 struct Inner {
     path: PathBuf,
     options: StoreOptions,
-    readers: Pool,
-    /// `None` only while dropping.
-    jobs: Mutex<Option<SyncSender<Box<dyn Job>>>>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    readers: Pool<Connection>,
+    queue: Queue,
 }
 
 impl fmt::Debug for SqliteStore {
@@ -55,27 +48,6 @@ impl fmt::Debug for SqliteStore {
         f.debug_struct("SqliteStore")
             .field("path", &self.inner.path)
             .finish_non_exhaustive()
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        drop(
-            self.jobs
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take(),
-        );
-        let writer = self
-            .writer
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(writer) = writer {
-            // The writer catches what its jobs throw; if it ended otherwise there is nobody left
-            // to tell.
-            drop(writer.join());
-        }
     }
 }
 
@@ -96,17 +68,11 @@ impl SqliteStore {
         let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, options)?;
         check(&connection)?;
         migrate::migrate(&connection, path)?;
-        let (jobs, queue) = sync_channel(QUEUE_JOBS_MAX);
-        let writer = std::thread::Builder::new()
-            .name("store-writer".to_owned())
-            .spawn(move || writer::run(&connection, &queue))
-            .map_err(|e| failed(e.to_string()))?;
         let inner = Inner {
             path: path.to_owned(),
             options,
             readers: Pool::default(),
-            jobs: Mutex::new(Some(jobs)),
-            writer: Mutex::new(Some(writer)),
+            queue: Queue::start(Nib(connection)).map_err(|e| failed(e.to_string()))?,
         };
         Ok(Self {
             inner: Arc::new(inner),
@@ -121,22 +87,7 @@ impl SqliteStore {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        let (reply, answer) = sync_channel(1);
-        let job: Box<dyn Job> = Box::new(Work {
-            task: Some(work),
-            result: None,
-            reply,
-        });
-        let jobs = self
-            .inner
-            .jobs
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        jobs.ok_or(StoreError::Stopped)?
-            .send(job)
-            .map_err(|_| StoreError::Stopped)?;
-        answer.recv().map_err(|_| StoreError::Stopped)?
+        self.inner.queue.write(work)
     }
 
     pub(crate) fn read<T, E>(&self, work: impl FnOnce(&View<'_>) -> Result<T, E>) -> Result<T, E>
@@ -150,9 +101,53 @@ impl SqliteStore {
         let connection = lent.connection()?;
         let run = |sql: &str| connection.execute_batch(sql).map_err(StoreError::from);
         run("BEGIN DEFERRED")?;
-        let result = work(&View::new(connection));
+        let result = work(&View::new(Engine::Sqlite(connection)));
         run("ROLLBACK")?;
         result
+    }
+}
+
+impl Reusable for Connection {
+    fn reusable(&self) -> bool {
+        self.is_autocommit()
+    }
+}
+
+/// The connection that writes.
+struct Nib(Connection);
+
+impl Pen for Nib {
+    fn begin(&mut self) -> Result<(), StoreError> {
+        self.run("BEGIN IMMEDIATE")
+    }
+
+    fn engine(&self) -> Result<Engine<'_>, StoreError> {
+        Ok(Engine::Sqlite(&self.0))
+    }
+
+    fn run(&self, sql: &'static str) -> Result<(), StoreError> {
+        Ok(self.0.execute_batch(sql)?)
+    }
+
+    /// `SQLite` ends the whole transaction by itself on a full disk or an I/O error: then no job
+    /// of this group may be told that it was kept.
+    fn check(&self) -> Result<(), StoreError> {
+        if self.0.is_autocommit() {
+            let cause = "a full disk or an I/O error ended the transaction".to_owned();
+            return Err(StoreError::Failed { cause });
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), StoreError> {
+        self.run("COMMIT")
+    }
+
+    fn abandon(&mut self) {
+        if !self.0.is_autocommit() {
+            // Every job is told that nothing was kept; if this fails too, the next BEGIN says so.
+            drop(self.0.execute_batch("ROLLBACK"));
+        }
     }
 }
 

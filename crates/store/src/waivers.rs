@@ -3,6 +3,7 @@
 use crate::error::StoreError;
 use crate::row::Columns;
 use crate::transaction::{Tx, View};
+use crate::value::Row;
 use ringfence_core::ids::{ProjectId, RuleId};
 use ringfence_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -32,7 +33,7 @@ pub struct WaiverRow {
     pub created: Timestamp,
 }
 
-fn waiver(row: &rusqlite::Row<'_>) -> Result<WaiverRow, StoreError> {
+fn waiver(row: &Row<'_>) -> Result<WaiverRow, StoreError> {
     let c = Columns::of(TABLE, row);
     Ok(WaiverRow {
         id: c.value("id")?,
@@ -49,7 +50,7 @@ fn waiver(row: &rusqlite::Row<'_>) -> Result<WaiverRow, StoreError> {
 /// Adds one.
 pub fn add(tx: &Tx<'_>, new: &WaiverRow) -> Result<(), StoreError> {
     let count = tx.number(
-        "SELECT count(*) FROM waivers WHERE project = ?1",
+        "SELECT count(*) AS n FROM waivers WHERE project = ?1",
         [new.project.as_str()],
     )?;
     if count >= WAIVERS_MAX as u64 {

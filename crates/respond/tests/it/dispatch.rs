@@ -236,6 +236,10 @@ async fn a_crash_in_the_middle_of_sending_sends_again_under_the_same_key() {
         terminal: Arc::new(|_| ()),
         attempt_ms: ATTEMPT_MS_MAX,
     });
+    // The message is still held for the attempt that nobody will finish.
+    second.dispatcher.run_due().await.unwrap();
+    assert_eq!(network.to("mended").len(), 0);
+    house.clock.pass_ms(20_000);
     second.dispatcher.run_due().await.unwrap();
     assert_eq!(network.to("mended")[0].headers["idempotency-key"], key);
 }

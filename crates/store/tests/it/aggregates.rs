@@ -1,18 +1,19 @@
 //! Each aggregate reads back what was written, keeps its limits and its rules.
 
 use crate::fixtures::*;
+use crate::under_test::UNPROTECT_HISTORY;
 use ringfence_core::digest::Digest;
 use ringfence_core::time::Timestamp;
 use ringfence_store::admissions::ADMISSIONS_KEPT;
-use ringfence_store::alerts::{Attempt, MessageState};
 use ringfence_store::cases::CASE_EVENTS_MAX;
 use ringfence_store::events::EVENTS_KEPT;
+use ringfence_store::outbox::{Attempt, MessageState};
 use ringfence_store::projects::Stage;
 use ringfence_store::sessions::{SESSIONS_MAX, Session};
 use ringfence_store::settings::SETTING_BYTES_MAX;
 use ringfence_store::{
-    StoreError, admissions, alerts, cases, counters, events, keys, projects, sessions, settings,
-    waivers,
+    StoreError, View, admissions, alerts, cases, counters, events, keys, outbox, projects,
+    sessions, settings, waivers,
 };
 
 #[test]
@@ -91,7 +92,7 @@ fn a_revoked_key_stays_revoked_at_its_first_moment() {
 
 #[test]
 fn a_case_is_the_fold_of_its_events_and_history_cannot_be_rewritten() {
-    let (dir, store) = store(&["desk"]);
+    let (place, store) = store(&["desk"]);
     store
         .write(|tx| -> Outcome<()> {
             cases::append(tx, &case_event("desk", "C-1", 1, "reported"))?;
@@ -124,18 +125,15 @@ fn a_case_is_the_fold_of_its_events_and_history_cannot_be_rewritten() {
         "an older state decided"
     );
 
-    let raw = rusqlite::Connection::open(dir.path().join("db.sqlite")).unwrap();
-    assert!(
-        raw.execute("UPDATE case_events SET state = 'closed'", [])
-            .is_err()
-    );
-    assert!(raw.execute("DELETE FROM case_events", []).is_err());
-    raw.execute_batch("DROP TRIGGER case_events_stay").unwrap();
-    assert_eq!(
-        raw.execute("DELETE FROM case_events", []),
-        Ok(2),
-        "without the control it works"
-    );
+    let rewrite = "UPDATE case_events SET state = 'closed'";
+    assert!(place.raw(rewrite).is_err());
+    assert!(place.raw("DELETE FROM case_events").is_err());
+    place.raw(UNPROTECT_HISTORY).unwrap();
+    place
+        .raw("DELETE FROM case_events")
+        .expect("without the control it works");
+    let events = |v: &View<'_>| cases::events(v, &id, &"C-1".parse().unwrap());
+    assert_eq!(store.read(events).unwrap(), vec![]);
 }
 
 #[test]
@@ -182,16 +180,20 @@ fn a_message_takes_alerts_until_its_first_attempt_and_keeps_its_key() {
     let put = |id: &'static str| {
         store.write(move |tx| -> Outcome<bool> {
             alerts::add(tx, &alert("desk", id))?;
-            alerts::enqueue(tx, &alert("desk", id), &message("desk", "m1"))
+            outbox::enqueue(tx, &alert("desk", id), &message("desk", "m1"))
         })
     };
     assert_eq!((put("a1"), put("a2")), (Ok(true), Ok(true)));
-    store.write(|tx| alerts::begin_attempt(tx, "m1")).unwrap();
+    let begin = |at| {
+        let lease = store.write(move |tx| outbox::begin_attempt(tx, "m1", Timestamp(at), 500));
+        lease.unwrap().expect("nobody else has it")
+    };
+    let lease = begin(5_000);
     assert_eq!(put("a3"), Ok(false), "what was tried is settled");
     let now = Timestamp(6_000);
-    let due = store.read(|v| alerts::due_in_any_project(v, now)).unwrap();
+    let due = store.read(|v| outbox::due_in_any_project(v, now)).unwrap();
     assert_eq!((due.len(), due[0].attempts), (1, 1));
-    let carried = store.read(|v| alerts::carried_by(v, &due[0])).unwrap();
+    let carried = store.read(|v| outbox::carried_by(v, &due[0])).unwrap();
     assert_eq!(
         carried.iter().map(|a| a.id.as_str()).collect::<Vec<_>>(),
         ["a1", "a2"]
@@ -202,25 +204,26 @@ fn a_message_takes_alerts_until_its_first_attempt_and_keeps_its_key() {
         error: "refused".into(),
     };
     store
-        .write(move |tx| alerts::finish_attempt(tx, "m1", &retry, now))
+        .write(move |tx| outbox::finish_attempt(tx, &lease, &retry, now))
         .unwrap();
     assert_eq!(
-        store.read(|v| alerts::due_in_any_project(v, now)).unwrap(),
+        store.read(|v| outbox::due_in_any_project(v, now)).unwrap(),
         vec![]
     );
     let later = store
-        .read(|v| alerts::due_in_any_project(v, Timestamp(7_000)))
+        .read(|v| outbox::due_in_any_project(v, Timestamp(7_000)))
         .unwrap();
     assert_eq!(later[0].idempotency_key, "m1");
+    let lease = begin(7_000);
     let end = Attempt::GiveUp {
         error: "refused".into(),
     };
     store
-        .write(move |tx| alerts::finish_attempt(tx, "m1", &end, now))
+        .write(move |tx| outbox::finish_attempt(tx, &lease, &end, now))
         .unwrap();
     let id = project_id("desk");
     let dead = store
-        .read(|v| alerts::messages(v, &id, MessageState::Dead))
+        .read(|v| outbox::messages(v, &id, MessageState::Dead))
         .unwrap();
     assert_eq!(dead[0].last_error.as_deref(), Some("refused"));
 }

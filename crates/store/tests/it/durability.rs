@@ -1,19 +1,17 @@
 //! What was answered is there after a kill -9.
 
-use crate::fixtures::open;
+use crate::under_test::{PLACE, Place, open_at};
 use ringfence_core::ids::ProjectId;
 use ringfence_store::settings;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::process::{Command, Stdio};
 
-const DIR: &str = "RINGFENCE_STORE_TEST_DIR";
 const ROUNDS: usize = 3;
 const ANSWERS: u32 = 100;
 
 /// In the child: writes for ever and says each number only after it was answered.
-fn write_until_killed(dir: &Path) {
-    let store = open(dir);
+fn write_until_killed(directions: &str) {
+    let store = open_at(directions);
     for n in 0_u32.. {
         store
             .write(move |tx| {
@@ -26,15 +24,15 @@ fn write_until_killed(dir: &Path) {
 
 #[test]
 fn nothing_that_was_answered_is_lost_by_kill_nine() {
-    if let Some(dir) = std::env::var_os(DIR) {
-        return write_until_killed(Path::new(&dir));
+    if let Ok(directions) = std::env::var(PLACE) {
+        return write_until_killed(&directions);
     }
     for _ in 0..ROUNDS {
-        let dir = tempfile::tempdir().unwrap();
+        let place = Place::new();
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "--nocapture"])
             .arg("durability::nothing_that_was_answered_is_lost_by_kill_nine")
-            .env(DIR, dir.path())
+            .env(PLACE, place.directions())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -53,7 +51,7 @@ fn nothing_that_was_answered_is_lost_by_kill_nine() {
         child.wait().unwrap();
         let answered = answered.unwrap();
         assert!(answered >= ANSWERS);
-        let store = open(dir.path());
+        let store = place.open();
         for n in 0..=answered {
             let name = n.to_string();
             let found = store

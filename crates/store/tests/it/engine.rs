@@ -1,17 +1,16 @@
-//! The engine: transactions, concurrency, full disks, damaged files.
+//! The engine: transactions, concurrency, several starters.
 
 use crate::fixtures::*;
-use ringfence_core::error::Explain;
+use crate::under_test::Place;
 use ringfence_core::ids::ProjectId;
-use ringfence_store::{Store, StoreError, StoreOptions, settings};
-use std::os::unix::fs::PermissionsExt;
+use ringfence_store::{Store, StoreError, settings};
 use std::sync::{Barrier, mpsc};
 
-fn put(store: &Store, name: String, value: Vec<u8>) -> Outcome<()> {
+pub(crate) fn put(store: &Store, name: String, value: Vec<u8>) -> Outcome<()> {
     store.write(move |tx| settings::put(tx, &ProjectId::host(), &name, &value))
 }
 
-fn find(store: &Store, name: &str) -> Option<Vec<u8>> {
+pub(crate) fn find(store: &Store, name: &str) -> Option<Vec<u8>> {
     store
         .read(|v| settings::find(v, &ProjectId::host(), name))
         .unwrap()
@@ -110,58 +109,87 @@ fn more_readers_than_connections_wait_for_their_turn() {
 }
 
 #[test]
-fn a_full_disk_is_said_clearly_and_costs_nothing_that_was_kept() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("db.sqlite");
-    let options = StoreOptions {
-        pages_max: Some(60),
-        ..StoreOptions::default()
-    };
-    let store = Store::open(&path, options).unwrap();
-    let mut kept = 0_u32;
-    let full = loop {
-        match put(&store, format!("n{kept}"), vec![0; 16_000]) {
-            Ok(()) => kept += 1,
-            Err(error) => break error,
+fn starters_that_race_make_one_schema() {
+    let place = Place::new();
+    let barrier = Barrier::new(4);
+    std::thread::scope(|scope| {
+        for n in 0..4_u8 {
+            let (place, barrier) = (&place, &barrier);
+            scope.spawn(move || {
+                barrier.wait();
+                put(&place.open(), format!("s{n}"), vec![n]).unwrap();
+            });
         }
-        assert!(kept < 60, "the limit never bit");
-    };
-    assert_eq!(full, StoreError::Full);
-    assert_eq!(full.code().0, "record/store-full");
-    for n in 0..kept {
-        assert!(find(&store, &format!("n{n}")).is_some());
+    });
+    let store = place.open();
+    for n in 0..4_u8 {
+        assert_eq!(find(&store, &format!("s{n}")), Some(vec![n]));
     }
-    assert_eq!(find(&store, &format!("n{kept}")), None);
+}
+
+#[test]
+fn a_newer_schema_is_refused_at_the_start() {
+    let (place, store) = store(&[]);
     drop(store);
-    let store = Store::open(&path, StoreOptions::default()).unwrap();
-    put(&store, "room again".into(), vec![0; 16_000]).unwrap();
+    place
+        .raw("INSERT INTO schema_versions VALUES (99, 'ff')")
+        .unwrap();
+    let newer = StoreError::Newer {
+        found: 99,
+        known: ringfence_store::SCHEMA_VERSION,
+    };
+    assert_eq!(place.try_open().map(drop), Err(newer));
 }
 
 #[test]
-fn a_damaged_file_is_refused_at_the_start() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("db.sqlite");
-    std::fs::write(
-        &path,
-        b"this is not a database, however long one looks at it",
-    )
-    .unwrap();
-    let error = Store::open(&path, StoreOptions::default()).unwrap_err();
-    assert_eq!(error.code().0, "record/store-corrupt");
-    assert!(error.help().is_some_and(|h| h.contains("backup")));
-
-    let missing = dir.path().join("no/such/dir/db.sqlite");
-    let error = Store::open(&missing, StoreOptions::default()).unwrap_err();
-    assert_eq!(error.code().0, "record/store-open");
-    assert!(error.place().is_some_and(|p| p.ends_with("db.sqlite")));
+fn two_servers_on_one_state_take_turns() {
+    let (place, first) = store(&[]);
+    let second = place.open();
+    let count = |store: &Store| -> Vec<u64> {
+        (0..25)
+            .map(|_| store.write(|tx| ringfence_store::counters::next(tx, "case")))
+            .collect::<Result<_, StoreError>>()
+            .unwrap()
+    };
+    let mut given = std::thread::scope(|scope| {
+        let other = scope.spawn(|| count(&second));
+        let mut given = count(&first);
+        given.extend(other.join().unwrap());
+        given
+    });
+    given.sort_unstable();
+    assert_eq!(given, (1..=50).collect::<Vec<u64>>());
 }
 
 #[test]
-fn only_the_owner_can_read_the_file() {
-    let (dir, store) = store(&[]);
-    put(&store, "a".into(), vec![1]).unwrap();
-    for entry in std::fs::read_dir(dir.path()).unwrap() {
-        let mode = entry.unwrap().metadata().unwrap().permissions().mode();
-        assert_eq!(mode & 0o077, 0);
-    }
+fn a_step_of_another_program_is_refused_at_the_start() {
+    let (place, store) = store(&[]);
+    drop(store);
+    let changed = "UPDATE schema_versions SET checksum = 'ff' WHERE version = 1";
+    place.raw(changed).unwrap();
+    let refused = place.try_open().map(drop);
+    assert_eq!(refused, Err(StoreError::Changed { version: 1 }));
+}
+
+#[test]
+fn a_failed_statement_dooms_its_job_even_if_the_job_passes_over_it() {
+    let (_place, store) = store(&["desk"]);
+    let answer = store.write(|tx| -> Outcome<()> {
+        ringfence_store::keys::add(tx, &key("desk", "k1"))?;
+        drop(ringfence_store::keys::add(tx, &key("desk", "k1")));
+        Ok(())
+    });
+    assert!(matches!(answer, Err(StoreError::Constraint { .. })));
+    let kept = store.read(|v| ringfence_store::keys::list(v, &project_id("desk")));
+    assert_eq!(kept, Ok(vec![]));
+}
+
+#[test]
+fn what_one_engine_cannot_hold_no_engine_takes() {
+    let (_place, store) = store(&[]);
+    let refused = put(&store, "a\0b".to_owned(), vec![1]);
+    assert!(matches!(refused, Err(StoreError::Constraint { .. })));
+    put(&store, "ä €\u{1f512}'\"\\".to_owned(), vec![0, 255, 0]).unwrap();
+    let found = find(&store, "ä €\u{1f512}'\"\\");
+    assert_eq!(found, Some(vec![0, 255, 0]));
 }

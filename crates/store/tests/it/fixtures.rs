@@ -1,18 +1,19 @@
 //! Rows to test with.
 
+use crate::under_test::Place;
 use ringfence_core::digest::Digest;
 use ringfence_core::event::{Event, EventVerdict, Layer, Target};
 use ringfence_core::ids::{ProjectId, RuleId};
 use ringfence_core::time::Timestamp;
 use ringfence_core::verdict::{Coverage, Decision, Verdict};
 use ringfence_store::admissions::Admission;
-use ringfence_store::alerts::{AlertRow, Message, MessageState};
+use ringfence_store::alerts::AlertRow;
 use ringfence_store::cases::CaseEvent;
 use ringfence_store::keys::ApiKey;
+use ringfence_store::outbox::{Message, MessageState};
 use ringfence_store::projects::{Project, Stage};
 use ringfence_store::waivers::WaiverRow;
-use ringfence_store::{Store, StoreError, StoreOptions, projects};
-use std::path::Path;
+use ringfence_store::{Store, StoreError, projects};
 
 /// Every write of the suite has the store's own error.
 pub(crate) type Outcome<T> = Result<T, StoreError>;
@@ -21,19 +22,15 @@ pub(crate) fn project_id(name: &str) -> ProjectId {
     name.parse().unwrap()
 }
 
-pub(crate) fn open(dir: &Path) -> Store {
-    Store::open(&dir.join("db.sqlite"), StoreOptions::default()).unwrap()
-}
-
-/// A store with these projects in it, and the directory that keeps it alive.
-pub(crate) fn store(names: &[&str]) -> (tempfile::TempDir, Store) {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
+/// A store with these projects in it, and the place that keeps it alive.
+pub(crate) fn store(names: &[&str]) -> (Place, Store) {
+    let place = Place::new();
+    let store = place.open();
     for name in names {
         let new = project(name);
         store.write(move |tx| projects::register(tx, &new)).unwrap();
     }
-    (dir, store)
+    (place, store)
 }
 
 pub(crate) fn project(name: &str) -> Project {

@@ -4,8 +4,10 @@ use crate::fixtures::*;
 use proptest::prelude::*;
 use ringfence_core::ids::ProjectId;
 use ringfence_core::time::Timestamp;
-use ringfence_store::alerts::MessageState;
-use ringfence_store::{Tx, View, admissions, alerts, cases, events, keys, settings, waivers};
+use ringfence_store::outbox::MessageState;
+use ringfence_store::{
+    Tx, View, admissions, alerts, cases, events, keys, outbox, settings, waivers,
+};
 
 const NAMES: [&str; 3] = ["ann-desk", "bob-desk", "host"];
 
@@ -44,7 +46,7 @@ fn apply(tx: &Tx<'_>, name: &str, n: usize, write: Write) -> Outcome<()> {
                 message(name, &format!("m{n}")),
             );
             alerts::add(tx, &alert)?;
-            alerts::enqueue(tx, &alert, &message).map(|_| ())
+            outbox::enqueue(tx, &alert, &message).map(|_| ())
         }
         Write::Admission => admissions::add(tx, &admission(name, 1)),
         Write::Setting => settings::put(tx, &project_id(name), &format!("s{n}"), &[1]),
@@ -80,7 +82,7 @@ fn seen_by(v: &View<'_>, id: &ProjectId) -> Outcome<Vec<ProjectId>> {
         MessageState::Dead,
     ] {
         seen.extend(
-            alerts::messages(v, id, state)?
+            outbox::messages(v, id, state)?
                 .into_iter()
                 .map(|r| r.project),
         );
@@ -148,7 +150,7 @@ fn a_foreign_project_changes_nothing_either() {
         .write(move |tx| -> Outcome<()> {
             alerts::count_repeat(tx, &bob, "a1")?;
             alerts::mark_seen(tx, &bob, &[1; 32], "a1")?;
-            let joined = alerts::enqueue(tx, &alert("ann-desk", "a1"), &message("bob-desk", "m"))?;
+            let joined = outbox::enqueue(tx, &alert("ann-desk", "a1"), &message("bob-desk", "m"))?;
             assert!(
                 !joined,
                 "a message never carries an alert of another project"
@@ -164,8 +166,8 @@ fn a_foreign_project_changes_nothing_either() {
     let unseen = store.read(|v| alerts::unseen(v, &ann, &[1; 32])).unwrap();
     assert_eq!((unseen.len(), unseen[0].repeats), (1, 0));
     let due = store
-        .read(|v| alerts::due_in_any_project(v, Timestamp(9_000)))
+        .read(|v| outbox::due_in_any_project(v, Timestamp(9_000)))
         .unwrap();
-    let carried = store.read(|v| alerts::carried_by(v, &due[0])).unwrap();
+    let carried = store.read(|v| outbox::carried_by(v, &due[0])).unwrap();
     assert_eq!(carried, vec![]);
 }
