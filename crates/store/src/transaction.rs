@@ -62,15 +62,11 @@ impl<'a> View<'a> {
     }
 
     /// Runs `step` unless an earlier one failed, and remembers its failure.
-    fn guarded<T>(
-        &self,
-        values: &[Value<'_>],
-        step: impl FnOnce() -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+    fn guarded<T>(&self, step: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
         if let Some(earlier) = self.failure() {
             return Err(earlier);
         }
-        Value::check(values).and_then(|()| step()).inspect_err(|e| {
+        step().inspect_err(|e| {
             self.failed.replace(Some(e.clone()));
         })
     }
@@ -113,7 +109,7 @@ impl<'a> View<'a> {
         map: impl Fn(&Row<'_>) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
         let values = values.list();
-        self.guarded(&values, || self.rows(sql, &values, usize::MAX, map))
+        self.guarded(|| self.rows(sql, &values, usize::MAX, map))
     }
 
     /// The first row of a query, if there is one.
@@ -124,7 +120,7 @@ impl<'a> View<'a> {
         map: impl Fn(&Row<'_>) -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError> {
         let values = values.list();
-        self.guarded(&values, || Ok(self.rows(sql, &values, 1, map)?.pop()))
+        self.guarded(|| Ok(self.rows(sql, &values, 1, map)?.pop()))
     }
 
     /// The single number of a query, in its column `n`.
@@ -157,7 +153,7 @@ impl<'a> Tx<'a> {
         values: impl Values<'v>,
     ) -> Result<usize, StoreError> {
         let values = values.list();
-        self.guarded(&values, || match self.engine {
+        self.guarded(|| match self.engine {
             Engine::Sqlite(connection) => Ok(connection
                 .prepare_cached(sql)?
                 .execute(rusqlite::params_from_iter(&values))?),
@@ -168,7 +164,7 @@ impl<'a> Tx<'a> {
 
     /// Runs a script of several statements, such as a step of the schema.
     pub(crate) fn script(&self, sql: &'static str) -> Result<(), StoreError> {
-        self.guarded(&[], || match self.engine {
+        self.guarded(|| match self.engine {
             Engine::Sqlite(connection) => Ok(connection.execute_batch(sql)?),
             #[cfg(feature = "scale")]
             Engine::Postgres(session) => session.run(sql),

@@ -1,7 +1,6 @@
 //! What goes into a statement and what comes out of it, the same for every engine: four kinds of
 //! value, no more. Moments and counts are whole numbers, documents are text.
 
-use crate::error::StoreError;
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use std::borrow::Cow;
 
@@ -14,16 +13,15 @@ pub(crate) enum Value<'a> {
     Octets(Cow<'a, [u8]>),
 }
 
-impl Value<'_> {
-    /// Refuses what only some engines can hold: `PostgreSQL` has no text with a zero octet.
-    pub(crate) fn check(values: &[Self]) -> Result<(), StoreError> {
-        let zero = |value: &Self| matches!(value, Self::Text(text) if text.contains('\0'));
-        if values.iter().any(zero) {
-            let cause = "a text with a zero octet".to_owned();
-            return Err(StoreError::Constraint { cause });
-        }
-        Ok(())
-    }
+/// `PostgreSQL` has no text with a zero octet, so no engine gets one: it becomes the replacement
+/// character, both when it is written and when it is looked for.
+fn text<'a>(text: impl Into<Cow<'a, str>>) -> Value<'a> {
+    let text = text.into();
+    Value::Text(if text.contains('\0') {
+        Cow::Owned(text.replace('\0', "\u{fffd}"))
+    } else {
+        text
+    })
 }
 
 impl From<i64> for Value<'_> {
@@ -39,20 +37,20 @@ impl From<u32> for Value<'_> {
 }
 
 impl<'a> From<&'a str> for Value<'a> {
-    fn from(text: &'a str) -> Self {
-        Self::Text(Cow::Borrowed(text))
+    fn from(content: &'a str) -> Self {
+        text(content)
     }
 }
 
 impl<'a> From<&'a String> for Value<'a> {
-    fn from(text: &'a String) -> Self {
-        Self::Text(Cow::Borrowed(text))
+    fn from(content: &'a String) -> Self {
+        text(content)
     }
 }
 
 impl From<String> for Value<'_> {
-    fn from(text: String) -> Self {
-        Self::Text(Cow::Owned(text))
+    fn from(content: String) -> Self {
+        text(content)
     }
 }
 

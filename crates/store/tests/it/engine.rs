@@ -185,11 +185,13 @@ fn a_failed_statement_dooms_its_job_even_if_the_job_passes_over_it() {
 }
 
 #[test]
-fn what_one_engine_cannot_hold_no_engine_takes() {
-    let (_place, store) = store(&[]);
-    let refused = put(&store, "a\0b".to_owned(), vec![1]);
-    assert!(matches!(refused, Err(StoreError::Constraint { .. })));
-    put(&store, "ä €\u{1f512}'\"\\".to_owned(), vec![0, 255, 0]).unwrap();
-    let found = find(&store, "ä €\u{1f512}'\"\\");
-    assert_eq!(found, Some(vec![0, 255, 0]));
+fn any_text_and_any_octets_come_back_and_a_zero_octet_in_a_text_is_replaced() {
+    let (_place, store) = store(&["desk"]);
+    let odd = "ä €\u{1f512}'\"\\?1$1\u{1}\u{202e}";
+    put(&store, odd.to_owned(), vec![0, 255, 0]).unwrap();
+    assert_eq!(find(&store, odd), Some(vec![0, 255, 0]));
+    put(&store, "a\0b".to_owned(), vec![1]).unwrap();
+    assert_eq!(find(&store, "a\0b"), Some(vec![1]));
+    assert_eq!(find(&store, "a\u{fffd}b"), Some(vec![1]));
+    assert_eq!(find(&store, "ab"), None);
 }
