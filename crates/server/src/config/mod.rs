@@ -7,10 +7,12 @@
 mod explain;
 mod quantity;
 mod read;
+mod store;
 
 pub use explain::{Explanation, Origin, explain};
 pub use quantity::{Bytes, BytesError};
 pub use read::{CONFIG_BYTES_MAX, ConfigError, check, parse};
+pub use store::{Address, AddressError, Place, StoreConfig};
 
 use ringfence_core::ids::{OwnerId, ProjectId};
 use ringfence_core::limits::{SANDBOX_MEMORY_BYTES, SANDBOX_PROCESSES};
@@ -52,6 +54,9 @@ pub struct Config {
     /// Who else sees the log.
     #[serde(default)]
     pub record: ringfence_record::config::RecordConfig,
+    /// Where the state is kept.
+    #[serde(default)]
+    pub store: StoreConfig,
 }
 
 /// Who this is.

@@ -1,6 +1,6 @@
 //! Reading `ringfence.toml`: the span of what is wrong, and the nearest word that would be right.
 
-use super::{Config, Project};
+use super::{Address, AddressError, Config, Project};
 use ringfence_core::error::{ErrorCode, Explain};
 
 /// LIMIT: octets of a configuration file.
@@ -199,7 +199,8 @@ pub fn check(file: &str, config: &Config) -> Result<(), ConfigError> {
     let refusal = project(config)
         .or_else(|| listeners(config))
         .or_else(|| what_runs(config))
-        .or_else(|| witnesses(config));
+        .or_else(|| witnesses(config))
+        .or_else(|| state(config));
     match refusal {
         None => Ok(()),
         Some((key, reason, help)) => Err(ConfigError::Refused {
@@ -280,9 +281,52 @@ fn what_runs(config: &Config) -> Option<Refusal> {
     ))
 }
 
+fn state(config: &Config) -> Option<Refusal> {
+    let (reason, help) = match Address::parse(config.store.url.as_ref()?) {
+        Ok(_) if cfg!(feature = "scale") => return None,
+        Ok(_) => (
+            "this build of ringfence has no PostgreSQL",
+            "build it with --features scale, or remove the key: state is then a file",
+        ),
+        Err(AddressError::Password) => (
+            "a password in this file would be shown to the hosted program",
+            "write it to server/postgres.password in the state directory, readable by the server \
+             role only",
+        ),
+        Err(AddressError::Network) => (
+            "nothing protects the way to another machine",
+            "use a tunnel to 127.0.0.1 or to a Unix socket",
+        ),
+        Err(AddressError::Form) => (
+            "this is not the address of a server",
+            "write postgres://USER@/DATABASE?host=/run/postgresql or \
+             postgres://USER@127.0.0.1:5432/DATABASE",
+        ),
+    };
+    Some(("store.url", reason.to_owned(), help))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_state_elsewhere_is_refused_for_its_reason_and_without_its_password() {
+        let with = |url: &str| parse("f", &format!("{SMALL}[store]\nurl = \"{url}\"\n"));
+        let good = with("postgres://a@/b?host=/run/postgresql");
+        if cfg!(feature = "scale") {
+            assert!(good.is_ok());
+        } else {
+            let error = good.unwrap_err();
+            assert!(error.help().is_some_and(|h| h.contains("--features scale")));
+        }
+        let error = with("postgres://a:hunter2@127.0.0.1/b").unwrap_err();
+        assert_eq!(error.code().0, "config/refused");
+        assert_eq!(error.place().as_deref(), Some("f, key store.url"));
+        let said = format!("{error} {error:?} {:?}", error.help());
+        assert!(!said.contains("hunter2") && said.contains("postgres.password"));
+        assert!(with("postgres://a@192.0.2.1/b").is_err());
+    }
 
     const SMALL: &str = "[project]\nname = \"helpdesk\"\n";
 

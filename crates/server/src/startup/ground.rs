@@ -16,7 +16,7 @@ use ringfence_crypto::hash::sha256;
 use ringfence_crypto::hmac::HmacKey;
 use ringfence_record::{Purpose, RecorderClient};
 use ringfence_respond::{Respond, Webhook};
-use ringfence_store::{Store, StoreOptions, keys, projects};
+use ringfence_store::{keys, projects};
 use ringfence_watch::{Watch, WatchConfig, WatchParts};
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -65,11 +65,7 @@ pub(super) async fn lay(
     let sink = Sink::new(recorder.clone());
     let halted = Arc::clone(&sink.halted);
     let leaves: Arc<dyn LeafSink> = Arc::new(sink);
-    let store = Store::open(
-        &options.folder.join("state.sqlite"),
-        StoreOptions::default(),
-    )
-    .map_err(|e| Explained::of(&e))?;
+    let store = crate::wire::store::open(&options.folder, &config.store)?;
     let project = config.project.name.clone();
     let watch = Watch::new(WatchParts {
         config: WatchConfig {

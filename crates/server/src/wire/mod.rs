@@ -4,3 +4,4 @@ pub mod control;
 pub mod gateway;
 pub mod record;
 pub mod respond;
+pub mod store;
