@@ -19,7 +19,7 @@ pub(crate) struct Need {
 }
 
 /// Everything that building and testing needs beyond cargo.
-pub(crate) const NEEDS: [Need; 7] = [
+pub(crate) const NEEDS: [Need; 8] = [
     Need {
         name: "C compiler",
         package: Some("build-essential"),
@@ -63,6 +63,13 @@ pub(crate) const NEEDS: [Need; 7] = [
         found: || works("chromedriver", &["--version"]),
     },
     Need {
+        name: "PostgreSQL server",
+        package: Some("postgresql-15"),
+        purpose: "the state on a private server, with the feature `scale`",
+        part: Some("--no-services"),
+        found: postgres,
+    },
+    Need {
         name: "python packages of the tests",
         package: None,
         purpose: "openai (client), xllamacpp (a real llama.cpp server), gguf (a tiny model)",
@@ -74,6 +81,16 @@ pub(crate) const NEEDS: [Need; 7] = [
 /// The Python environment of the tests.
 pub(crate) fn venv() -> PathBuf {
     root().join("target/test-venv")
+}
+
+/// Whether the programs of a `PostgreSQL` server are there, which Debian keeps out of the path: of 15,
+/// or newer where the machine has it.
+fn postgres() -> bool {
+    (15..=20).any(|major| {
+        let bin = format!("/usr/lib/postgresql/{major}/bin");
+        works(&format!("{bin}/postgres"), &["--version"])
+            && works(&format!("{bin}/initdb"), &["--version"])
+    })
 }
 
 /// Whether a program starts and succeeds.

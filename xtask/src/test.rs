@@ -95,6 +95,18 @@ pub(crate) fn run(flags: &[&str]) -> Outcome {
         visibly(cargo().args(["build", "--release", "--locked"]))
     });
     report.step("unit and laws", || units(has("--no-privileged")));
+    if has("--no-services") {
+        report.skip("state on PostgreSQL", "--no-services");
+    } else {
+        report.step("state on PostgreSQL", || postgres(has("--no-privileged")));
+    }
+    report.step("independent verifier", || {
+        visibly(
+            Command::new("python3")
+                .current_dir(root())
+                .arg("tools/test_verify_log.py"),
+        )
+    });
     report.step("doctests", || {
         visibly(cargo().args(["test", "--doc", "--workspace", "--locked", "--quiet"]))
     });
@@ -152,6 +164,37 @@ fn units(no_privileged: bool) -> Outcome {
     )
 }
 
+/// The packages that the feature `scale` changes.
+const SCALE: [&str; 6] = [
+    "-p",
+    "ringfence-store",
+    "-p",
+    "ringfence-server",
+    "--features",
+    "ringfence-store/scale,ringfence-server/scale",
+];
+
+/// What the feature `scale` adds: its lints, and the suite of the state on a private server.
+fn postgres(no_privileged: bool) -> Outcome {
+    let mut lints = cargo();
+    lints.arg("clippy").args(SCALE);
+    visibly(lints.args([
+        "--all-targets",
+        "--locked",
+        "--quiet",
+        "--",
+        "-D",
+        "warnings",
+    ]))?;
+    let filter = ["-E", "package(ringfence-store) or test(/store/)"];
+    let words: Vec<String> = SCALE
+        .iter()
+        .chain(&filter)
+        .map(|w| (*w).to_owned())
+        .collect();
+    tests(&words, no_privileged)
+}
+
 /// The tests of `crates/e2e` whose module has this name; they drive the release binary.
 fn whole_binary(area: &str) -> Outcome {
     let filter = format!("test(/^{area}::/)");
@@ -178,6 +221,7 @@ fn tests(arguments: &[String], no_privileged: bool) -> Outcome {
 
 /// Without nextest: cargo's own runner on the same packages, one process each.
 fn plain_tests(arguments: &[String], no_privileged: bool) -> Outcome {
+    let features = arguments.iter().position(|a| a == "--features");
     let package = arguments
         .iter()
         .position(|a| a == "-p")
@@ -185,6 +229,11 @@ fn plain_tests(arguments: &[String], no_privileged: bool) -> Outcome {
     let mut command = cargo();
     command.args(["test", "--locked", "--no-fail-fast"]);
     match package {
+        Some(_) if features.is_some() => {
+            // With their features, but without the filter, which only nextest knows.
+            let known = features.map_or(0, |i| i + 2);
+            command.args(arguments.iter().take(known));
+        }
         Some(name) => {
             let area = arguments.last().map_or("", |f| f.as_str());
             let area = area.trim_start_matches("test(/^").trim_end_matches("/)");
