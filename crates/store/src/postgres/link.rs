@@ -1,7 +1,7 @@
 //! How sessions come about: a stream that somebody else connected, the login, and patience with a
 //! server that is just starting.
 
-use super::session::{Session, explain};
+use super::session::{Session, broken, explain};
 use super::wait::wait;
 use crate::error::StoreError;
 use ringfence_core::ports::BoxFuture;
@@ -129,7 +129,7 @@ impl Link {
             config
                 .connect_raw(stream, NoTls)
                 .await
-                .map_err(|e| (explain(&e), Again::after(&e)))
+                .map_err(|e| (refused(&e), Again::after(&e)))
         });
         let stop = login.abort_handle();
         let Some(joined) = wait(login, CONNECT_MS_MAX) else {
@@ -157,6 +157,15 @@ impl Link {
     }
 }
 
+/// Why a login failed. What the driver refuses by itself, such as a server that asks for a password
+/// where there is none, is for the operator to mend and no defect of ours.
+fn refused(error: &tokio_postgres::Error) -> StoreError {
+    match explain(error) {
+        StoreError::Failed { cause } => StoreError::Unreachable { cause },
+        other => other,
+    }
+}
+
 /// Whether another attempt can help.
 #[derive(Clone, Copy)]
 enum Again {
@@ -169,8 +178,9 @@ impl Again {
     /// soon answer otherwise; any other word of the server is final.
     fn after(error: &tokio_postgres::Error) -> Self {
         match error.code().map(tokio_postgres::error::SqlState::code) {
-            None | Some("57P01" | "57P02" | "57P03" | "53300") => Self::Yes,
-            Some(_) => Self::No,
+            None if broken(error) => Self::Yes,
+            Some("57P01" | "57P02" | "57P03" | "53300") => Self::Yes,
+            _ => Self::No,
         }
     }
 }

@@ -168,16 +168,15 @@ fn ledger(tx: &Tx<'_>) -> Result<(), StoreError> {
     if schemas == 0 {
         tx.script("CREATE SCHEMA ringfence; REVOKE ALL ON SCHEMA ringfence FROM PUBLIC")?;
     }
-    let relations = "SELECT count(*) AS n FROM pg_catalog.pg_class
-         JOIN pg_catalog.pg_namespace ON pg_namespace.oid = relnamespace
-         WHERE nspname = 'ringfence'";
-    let ours = "SELECT count(*) AS n FROM pg_catalog.pg_class
-         JOIN pg_catalog.pg_namespace ON pg_namespace.oid = relnamespace
-         WHERE nspname = 'ringfence' AND relname = 'schema_versions'";
+    let ours = "SELECT count(*) AS n FROM pg_catalog.pg_tables
+         WHERE schemaname = 'ringfence' AND tablename = 'schema_versions'";
     if tx.number(ours, ())? == 1 {
         return Ok(());
     }
-    if tx.number(relations, ())? > 0 {
+    let others = "SELECT count(*) AS n FROM pg_catalog.pg_class
+         JOIN pg_catalog.pg_namespace ON pg_namespace.oid = relnamespace
+         WHERE nspname = 'ringfence'";
+    if tx.number(others, ())? > 0 {
         return Err(StoreError::NotOurs {
             path: PathBuf::from("schema ringfence of the database"),
         });

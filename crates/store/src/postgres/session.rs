@@ -193,6 +193,12 @@ impl<'r> FromSql<'r> for Value<'static> {
     }
 }
 
+/// Whether the connection is gone, as against something that was said over it.
+pub(super) fn broken(error: &tokio_postgres::Error) -> bool {
+    let io = |source: &(dyn Error + 'static)| source.is::<std::io::Error>();
+    error.is_closed() || error.source().is_some_and(io)
+}
+
 /// What an error of the server or of the connection means (`PostgreSQL` manual, appendix A). The
 /// server's message names relations and constraints; its detail, which holds values of rows, is
 /// left out.
@@ -202,11 +208,7 @@ pub(super) fn explain(error: &tokio_postgres::Error) -> StoreError {
             Some(source) => format!("{error}: {source}"),
             None => error.to_string(),
         };
-        let broken = error.is_closed()
-            || error
-                .source()
-                .is_some_and(<dyn Error + 'static>::is::<std::io::Error>);
-        return if broken {
+        return if broken(error) {
             StoreError::Unreachable { cause }
         } else {
             StoreError::Failed { cause }

@@ -28,6 +28,11 @@ fn a_wrong_password_is_refused_and_shown_nowhere() {
     let said = format!("{shown} {error} {error:?} {:?}", error.why());
     assert!(!said.contains("hunter2"), "{said}");
     assert!(said.contains("28P01"), "{said}");
+    let mut none = options(&place.directions());
+    none.login.password = None;
+    let error = Store::open_postgres(none).unwrap_err();
+    assert_eq!(error.code().0, "record/store-unreachable");
+    assert!(error.why().is_some_and(|w| w.contains("password missing")));
     drop(place.open());
 }
 
