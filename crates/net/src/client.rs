@@ -225,7 +225,7 @@ pub async fn send_over_tls(
 }
 
 /// Waits for a connection or a handshake, and says in words why it failed.
-async fn within<T>(
+pub(crate) async fn within<T>(
     limit_ms: u64,
     step: impl Future<Output = std::io::Result<T>>,
 ) -> Result<T, String> {
@@ -235,7 +235,8 @@ async fn within<T>(
     }
 }
 
-async fn send_over<T>(
+/// Sends one request over a connected stream; the caller has set `Host`.
+pub(crate) async fn send_over<T>(
     stream: T,
     mut request: Request<Body>,
     limits: ClientLimits,

@@ -60,6 +60,25 @@ pub enum NetError {
         /// The limit.
         limit: usize,
     },
+    /// Credentials for a signed request are not usable. Nothing of them is in the text.
+    #[error("the credentials cannot sign a request: {0}")]
+    Credentials(&'static str),
+    /// An object store is configured in a way that cannot work or is not safe.
+    #[error("the object store is misconfigured: {0}")]
+    StoreConfig(&'static str),
+    /// An object store refused an operation.
+    #[error("the object store refused to {operation}: {code} (status {status})")]
+    StoreRefused {
+        /// What was asked.
+        operation: &'static str,
+        /// The status of the answer.
+        status: u16,
+        /// The error code of the answer, or `no-code`.
+        code: String,
+    },
+    /// An object store answered what its interface does not allow.
+    #[error("the object store answered {0}")]
+    StoreAnswer(&'static str),
 }
 
 impl Explain for NetError {
@@ -74,6 +93,10 @@ impl Explain for NetError {
             Self::Broken => "run/connection-broken",
             Self::TooLong { .. } => "run/body-too-long",
             Self::FrameTooLong { .. } => "run/frame-too-long",
+            Self::Credentials(_) => "record/bucket-credentials",
+            Self::StoreConfig(_) => "record/bucket-config",
+            Self::StoreRefused { .. } => "record/bucket-refused",
+            Self::StoreAnswer(_) => "record/bucket-answer",
         })
     }
 
@@ -113,6 +136,28 @@ impl Explain for NetError {
             Self::Broken => "look at the log of the engine".to_owned(),
             Self::TooLong { .. } | Self::FrameTooLong { .. } => {
                 "send or ask for less at once".to_owned()
+            }
+            Self::Credentials(_) => {
+                "give the access key and the secret key as the store's administrator shows them"
+                    .to_owned()
+            }
+            Self::StoreConfig(_) => {
+                "look at the keys under [record.worm] in docs/configuration.md".to_owned()
+            }
+            Self::StoreRefused { code, .. } => match code.as_str() {
+                "RequestTimeTooSkewed" => "set the clock of this machine".to_owned(),
+                "SignatureDoesNotMatch" | "InvalidAccessKeyId" => {
+                    "compare the credentials and the region with those of the bucket".to_owned()
+                }
+                "NoSuchBucket" => {
+                    "make the bucket with Object Lock, or correct its name".to_owned()
+                }
+                _ => "allow these credentials to put objects and retention, and to read both"
+                    .to_owned(),
+            },
+            Self::StoreAnswer(_) => {
+                "check that the endpoint is an S3 interface and no proxy changes its answers"
+                    .to_owned()
             }
         })
     }

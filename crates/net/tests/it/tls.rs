@@ -4,6 +4,7 @@ use crate::world::{At, Server, Sevens};
 use ringfence_core::time::{DAY_MS, Timestamp};
 use ringfence_net::body;
 use ringfence_net::client::{ClientLimits, send_over_tls};
+use ringfence_net::https::{Endpoint, Roots};
 use ringfence_net::listen::ServeLimits;
 use ringfence_net::tls::{CERTIFICATE_DAYS, LocalAuthority, RENEW_DAYS};
 use std::os::unix::fs::PermissionsExt;
@@ -91,6 +92,36 @@ async fn a_client_that_trusts_the_authority_connects_and_another_does_not() {
             .await
             .contains("200")
     );
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_named_server_is_verified_by_the_authorities_given_and_by_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let now = today();
+    let authority = open(&folder.path().join("a"), now);
+    let stranger = open(&folder.path().join("b"), now);
+    let config = authority.server_config().unwrap();
+    let server = Server::start(Some(config), ServeLimits::default()).await;
+    let port = server.address.port();
+    let endpoint: Endpoint = format!("https://localhost:{port}").parse().unwrap();
+    let elsewhere: Endpoint = format!("https://store.example:{port}").parse().unwrap();
+    let roots = Roots::from_pem(authority.authority_pem().as_bytes()).unwrap();
+    let strange = Roots::from_pem(stranger.authority_pem().as_bytes()).unwrap();
+    let ask = async |name: &Endpoint, roots: Option<&Roots>| {
+        let request = http::Request::builder()
+            .uri("/tls")
+            .body(body::empty())
+            .unwrap();
+        let limits = ClientLimits::default();
+        name.send(&endpoint, roots, request, limits).await
+    };
+    let response = ask(&endpoint, Some(&roots)).await.unwrap();
+    let text = body::collect(response.into_body(), 99).await.unwrap();
+    assert!(text.starts_with(b"/tls "));
+    assert!(ask(&endpoint, Some(&strange)).await.is_err());
+    assert!(ask(&elsewhere, Some(&roots)).await.is_err());
+    assert!(ask(&endpoint, None).await.is_err());
     server.end().await;
 }
 
