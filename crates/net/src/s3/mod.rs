@@ -214,6 +214,7 @@ impl Bucket {
         let until = put.lock.map(|lock| seconds(lock.until));
         let mut call = Call::new("put an object", Method::PUT, put.key)
             .header("content-type", "application/octet-stream")
+            .header("x-amz-sdk-checksum-algorithm", "SHA256")
             .header("x-amz-checksum-sha256", &checksum)
             .body(put.content);
         if let (Some(lock), Some(until)) = (put.lock, &until) {
@@ -304,6 +305,7 @@ impl Bucket {
         let mut call = Call::new("lock an object", Method::PUT, key)
             .query("retention", "")
             .header("content-type", "application/xml")
+            .header("x-amz-sdk-checksum-algorithm", "SHA256")
             .header("x-amz-checksum-sha256", &checksum)
             .body(Bytes::from(body))
             .repeatable();
