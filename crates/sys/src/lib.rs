@@ -17,6 +17,7 @@ pub mod caps;
 pub mod cgroup;
 pub mod clock;
 pub mod confine;
+pub mod immutable;
 pub mod landlock;
 pub mod lock;
 pub mod memfd;
