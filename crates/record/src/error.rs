@@ -135,6 +135,18 @@ pub enum RecordError {
     /// A key, signature, note or proof is wrong.
     #[error(transparent)]
     Crypto(#[from] CryptoError),
+    /// No payload has this digest.
+    #[error("there is no sealed payload {0}")]
+    NoBlob(String),
+    /// The payload's subject was erased, and with it the key.
+    #[error("the payload was erased: its key no longer exists")]
+    Erased,
+    /// Nothing was ever kept for this subject, or it was erased.
+    #[error("nothing is kept for this subject")]
+    NoSubject,
+    /// An erasure was interrupted and must end first.
+    #[error("an erasure was interrupted and must end first")]
+    ErasurePending,
     /// The recorder refused.
     #[error("{}", .0.what)]
     Remote(Explained),
@@ -190,6 +202,10 @@ impl Explain for RecordError {
             Self::Witness { .. } => "record/witness-refused",
             Self::Quorum { .. } => "record/quorum-missing",
             Self::Policy { .. } => "record/witness-policy",
+            Self::NoBlob(_) => "record/no-blob",
+            Self::Erased => "record/erased",
+            Self::NoSubject => "record/no-subject",
+            Self::ErasurePending => "record/erasure-pending",
             Self::Crypto(error) => return error.code(),
             // A remote code is text; it is shown through `Explained`, not through this table.
             Self::Remote(_) => "record/refused",
@@ -244,6 +260,12 @@ impl Explain for RecordError {
                 "wait until more witnesses were reached, or ask the log's owner why not"
             }
             Self::Policy { .. } => "compare the line with c2sp.org/tlog-policy",
+            Self::NoBlob(_) => {
+                "run `ringfence log fsck`, and restore the blob folder from a backup"
+            }
+            Self::Erased => "nothing can be done: that is what erasing means",
+            Self::NoSubject => "compare the name with the one it was kept under",
+            Self::ErasurePending => "start the recorder again; it ends the erasure first",
             Self::Crypto(error) => return error.help(),
             Self::Remote(explained) => return explained.help.clone(),
         };

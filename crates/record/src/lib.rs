@@ -2,7 +2,8 @@
 //!
 //! An append-only Merkle log on disk ([`log`]), the keys beside it ([`recorder`]), the process that
 //! alone may use them ([`role`]), the door through which the server reaches that process
-//! ([`client`]), and the proof for outsiders ([`verify`], [`proof`]).
+//! ([`client`]), the proof for outsiders ([`verify`], [`proof`]), and the payloads beside the log that can
+//! be forgotten ([`blob`]).
 //!
 //! What it is not: tamper-evident against root of this machine. Who holds the key and the disk can
 //! rewrite the whole log; only a copy of a checkpoint kept elsewhere shows it. Reports say so.
@@ -12,6 +13,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod blob;
 pub mod client;
 pub mod config;
 mod desk;

@@ -6,6 +6,7 @@
     reason = "a failed expectation ends a test, in its helpers too"
 )]
 
+mod blob;
 mod crash;
 mod limits;
 mod policy;
