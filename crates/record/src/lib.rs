@@ -2,8 +2,8 @@
 //!
 //! An append-only Merkle log on disk ([`log`]), the keys beside it ([`recorder`]), the process that
 //! alone may use them ([`role`]), the door through which the server reaches that process
-//! ([`client`]), the proof for outsiders ([`verify`], [`proof`]), and the payloads beside the log that can
-//! be forgotten ([`blob`]).
+//! ([`client`]), the proof for outsiders ([`verify`], [`proof`]), the payloads beside the log that can be
+//! forgotten ([`blob`]), and the export to where nothing can be taken back ([`worm`]).
 //!
 //! What it is not: tamper-evident against root of this machine. Who holds the key and the disk can
 //! rewrite the whole log; only a copy of a checkpoint kept elsewhere shows it. Reports say so.
@@ -27,6 +27,7 @@ pub mod recorder;
 pub mod role;
 pub mod verify;
 pub mod witness;
+pub mod worm;
 
 pub use client::RecorderClient;
 pub use error::RecordError;

@@ -16,3 +16,4 @@ mod sim;
 mod support;
 mod tamper;
 mod witness;
+mod worm;
