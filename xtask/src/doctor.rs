@@ -72,7 +72,7 @@ pub(crate) const NEEDS: [Need; 8] = [
     Need {
         name: "python packages of the tests",
         package: None,
-        purpose: "openai (client), xllamacpp (a real llama.cpp server), gguf (a tiny model)",
+        purpose: "openai (client), xllamacpp (a real llama.cpp server), gguf (a tiny model), moto (an imitation of S3)",
         part: Some("--no-services"),
         found: || venv().join(".complete").exists(),
     },

@@ -1,4 +1,6 @@
-//! Real clients against real engines.
+//! Real clients against real engines, and our clients against servers of others.
+
+mod object_store;
 
 use ringfence_e2e::{Host, Said, free_port, python, workspace};
 use std::io::{BufRead as _, BufReader};
