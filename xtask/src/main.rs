@@ -13,6 +13,7 @@ mod benches;
 mod bless;
 mod cargo;
 mod doctor;
+mod fuzz;
 mod setup;
 mod soak;
 mod source;
@@ -38,6 +39,8 @@ cargo xtask COMMAND
   stats             write docs/STATS.md
   soak crash        the kill -9 loop at full length
   soak log          10,000 starts of the log on a disk that forgets, and as many kills
+  fuzz TARGET [--seconds N]
+                    feed one parser (fuzz/), or all, with what nobody meant
   bench AREA        measure one area beside its peers (benches/AREA); flags go to it
   eval AREA         judge one area on the development data; fails when it is missing
   train AREA        make the shipped weights of one area again
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(),
         ["bless"] => bless::run(),
         ["stats"] => stats::run(),
+        ["fuzz", words @ ..] => fuzz::run(words),
         ["soak", name] => soak::run(name),
         [kind @ ("bench" | "eval" | "train"), rest @ ..] => benches::run(kind, rest),
         [] | ["help" | "--help" | "-h"] => {
