@@ -373,6 +373,7 @@ async fn a_local_export_cannot_be_changed_and_is_resumed() {
     // Needs root on a file system with the flag; without either the export itself says why not.
     let skipping = std::env::var_os("RINGFENCE_TEST_NO_PRIVILEGED").is_some_and(|v| v == "1");
     if skipping {
+        println!("SKIPPED a_local_export_cannot_be_changed_and_is_resumed: needs root");
         return;
     }
     let world = World::start().await;
