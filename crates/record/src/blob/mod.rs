@@ -140,12 +140,12 @@ fn is_blob(name: &str) -> bool {
 
 /// All names in a directory of the log.
 fn names(disk: &dyn Disk) -> Result<Vec<String>, RecordError> {
-    disk.names()
+    disk.names("")
         .map_err(|e| RecordError::io("list", "blobs", e))
 }
 
 /// Forces names to disk.
 fn sync_names(disk: &dyn Disk) -> Result<(), RecordError> {
-    disk.sync_names()
+    disk.sync_names("")
         .map_err(|e| RecordError::io("force to disk", "blobs", e))
 }

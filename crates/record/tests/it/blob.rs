@@ -169,7 +169,7 @@ fn run(disk: &SimDisk, ran: &mut Ran) -> Result<(), RecordError> {
 
 /// Every file's content as text, to look for what must not be there.
 fn everything(disk: &SimDisk) -> String {
-    let names = disk.names().unwrap();
+    let names = disk.names("").unwrap();
     let all = names.iter().filter_map(|name| disk.content(name));
     all.map(|c| String::from_utf8_lossy(&c).into_owned())
         .collect::<Vec<_>>()
@@ -234,7 +234,7 @@ fn crash_at(step: u64, seed: u64, stop: Stop) -> bool {
     assert!(seen.is_sound() && seen.left == 0, "{place}: {seen:?}");
     if !erased.is_empty() {
         // Bob's secret and nobody else's.
-        let names = disk.names().unwrap();
+        let names = disk.names("").unwrap();
         assert_eq!(secrets(&disk).len(), 1, "{place}: {names:?}");
     }
     // What was begun anew works.

@@ -267,5 +267,12 @@ fn a_proof_is_checked_under_a_policy_and_its_extra_line_is_dropped() {
     }
     // A witness's key says nothing about which log it is.
     assert!(verify(&proof, &bytes, &[witness(1)]).is_err());
-    assert!(verify(&proof, &bytes, &[witness(1), vkey]).is_ok());
+    assert!(
+        verify(
+            &proof,
+            &bytes,
+            &[witness(1), vkeys_of(folder.path()).unwrap().remove(0)]
+        )
+        .is_ok()
+    );
 }

@@ -135,7 +135,7 @@ fn cosignatures_are_published_with_the_checkpoint_that_they_are_of() {
     drop(recorder);
     let mut recorder = open(&record);
     assert_eq!(recorder.checkpoint().unwrap(), published);
-    assert!(verify_dir(&record, &[]).is_ok());
+    assert!(verify_dir(&record, &Demands::default()).is_ok());
     // What came after it is another checkpoint, and waits for its own.
     grow(&mut recorder, 3, 4);
     recorder.checkpoint().unwrap();

@@ -1,6 +1,6 @@
 //! Export to a bucket that locks objects, to one that does not, and to a folder of immutable files.
 
-use crate::support::key;
+use crate::support::keys;
 use bytes::Bytes;
 use ringfence_core::ports::Clock;
 use ringfence_core::secret::Secret;
@@ -72,7 +72,7 @@ fn write_log(directory: &Path, size: u64, flavour: &str) {
     let text = Checkpoint::new(ORIGIN, size, frontier.root()).text();
     put(
         "checkpoint",
-        sign(&text, ORIGIN, &[&key()]).unwrap().as_bytes(),
+        sign(&text, ORIGIN, &[&keys().ed25519]).unwrap().as_bytes(),
     );
 }
 
@@ -117,7 +117,7 @@ impl World {
     fn exporter_to(&self, vault: Arc<dyn Vault>) -> Exporter {
         Exporter {
             source: Arc::new(Directory(self.log())),
-            keys: vec![NoteKey::new(ORIGIN, key().verifying_key()).unwrap()],
+            keys: vec![NoteKey::new(ORIGIN, keys().ed25519.verifying_key()).unwrap()],
             vault,
             cursor: self.scratch.path().join("cursor"),
             clock: Arc::clone(&self.clock) as _,
