@@ -1,20 +1,36 @@
-//! `cargo xtask bench log`: the log beside the raw limit of the same disk, in one run.
+//! `cargo xtask bench log [--entries N] [FOLDER]`: the log beside the raw limit of the same disk, in
+//! one run.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a tool for people at a terminal")]
 
+mod append;
+mod check;
 mod crypto;
 mod disk;
+mod offer;
 
 use std::path::PathBuf;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    crypto::print()?;
-    let folder = std::env::args_os()
-        .nth(1)
-        .map_or_else(std::env::temp_dir, PathBuf::from);
+/// What goes wrong ends the run, in the words of whoever noticed.
+type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
+
+/// Entries of the log that `fsck` reads.
+const ENTRIES: u64 = 10_000_000;
+
+fn main() -> Outcome {
+    let mut entries = ENTRIES;
+    let mut folder = std::env::temp_dir();
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--entries" => entries = arguments.next().ok_or("--entries N")?.parse()?,
+            _ => folder = PathBuf::from(argument),
+        }
+    }
     let scratch = tempfile::tempdir_in(folder)?;
+    crypto::print()?;
     println!("disk: {}", disk::describe(scratch.path())?);
-    let raw = disk::fdatasync_rate(scratch.path(), 512)?;
-    println!("raw append + fdatasync of 512 octets: {raw:.0}/s");
-    Ok(())
+    append::print(scratch.path())?;
+    offer::print(&scratch.path().join("offer"))?;
+    check::print(&scratch.path().join("fsck"), entries)
 }

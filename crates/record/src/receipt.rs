@@ -12,7 +12,7 @@ use crate::error::RecordError;
 use crate::proof::Proved;
 use ringfence_crypto::checkpoint::decimal;
 use ringfence_crypto::merkle::{
-    Frontier, Hash, PROOF_HASHES_MAX, inclusion_proof, leaf_hash, verify_inclusion,
+    Hash, PROOF_HASHES_MAX, inclusion_proof, leaf_hash, node_hash, root_of, verify_inclusion,
 };
 use ringfence_crypto::note::{Kind, NOTE_BYTES_MAX, Note, NoteKey};
 use ringfence_crypto::{base64_decode, base64_encode};
@@ -24,40 +24,60 @@ const TITLE: &str = "ringfence.invalid/receipt@v1";
 /// LIMIT: octets of a receipt.
 pub const RECEIPT_BYTES_MAX: usize = NOTE_BYTES_MAX + 8192;
 
-/// The leaves of one commit group.
+/// The leaves of one commit group, with the roots of their complete subtrees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Group {
-    pub(crate) origin: String,
-    /// Index of the first leaf.
-    pub(crate) first: u64,
-    /// Hashes of the leaves, in order.
-    pub(crate) leaves: Vec<Hash>,
+    origin: String,
+    first: u64,
+    /// Hashes of the leaves, then of pairs of them, and so on.
+    levels: Vec<Vec<Hash>>,
 }
 
 impl Group {
+    /// A group of leaves that begins at an index.
+    pub(crate) fn new(origin: &str, first: u64, leaves: Vec<Hash>) -> Self {
+        let mut levels = vec![leaves];
+        while let Some(below) = levels.last().filter(|l| l.len() > 1) {
+            let pairs = below.as_chunks::<2>().0;
+            let above = pairs.iter().map(|[l, r]| node_hash(l, r)).collect();
+            levels.push(above);
+        }
+        Self {
+            origin: origin.to_owned(),
+            first,
+            levels,
+        }
+    }
+
+    /// Index of the first leaf.
+    pub(crate) fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// Hashes of the leaves, in order.
+    pub(crate) fn leaves(&self) -> &[Hash] {
+        self.levels.first().map(Vec::as_slice).unwrap_or_default()
+    }
+
     /// What is signed.
     pub(crate) fn text(&self) -> String {
-        let mut frontier = Frontier::new();
-        for leaf in &self.leaves {
-            frontier.append(*leaf, &mut |_| ());
-        }
-        let root = base64_encode(&frontier.root());
-        let (origin, first, count) = (&self.origin, self.first, self.leaves.len());
+        let count = self.leaves().len() as u64;
+        let Ok(root) = root_of(count, &mut |level, number| self.read(level, number));
+        let (origin, first, root) = (&self.origin, self.first, base64_encode(&root));
         format!("{TITLE}\n{origin}\n{first}\n{count}\n{root}\n")
+    }
+
+    fn read(&self, level: u32, number: u64) -> Result<Hash, Infallible> {
+        // Only complete subtrees are asked for, and all of them are here.
+        let at = usize::try_from(number).unwrap_or(usize::MAX);
+        let hash = self.levels.get(level as usize).and_then(|l| l.get(at));
+        Ok(hash.copied().unwrap_or_default())
     }
 
     /// The path of a leaf to the group's root.
     fn path(&self, at: u64) -> Vec<Hash> {
-        let read = &mut |level: u32, number: u64| -> Result<Hash, Infallible> {
-            let span = 1_usize << level;
-            let first = usize::try_from(number).unwrap_or(usize::MAX) * span;
-            let mut frontier = Frontier::new();
-            for leaf in self.leaves.iter().skip(first).take(span) {
-                frontier.append(*leaf, &mut |_| ());
-            }
-            Ok(frontier.root())
-        };
-        let Ok(path) = inclusion_proof(at, self.leaves.len() as u64, read);
+        let count = self.leaves().len() as u64;
+        let Ok(path) = inclusion_proof(at, count, &mut |level, number| self.read(level, number));
         path
     }
 }

@@ -91,14 +91,14 @@ pub struct Appended {
 impl Appended {
     /// The leaf's index.
     pub fn index(&self) -> u64 {
-        self.group.group.first + self.at as u64
+        self.group.group.first() + self.at as u64
     }
 
     /// What its writer may keep.
     pub fn receipt(&self) -> Receipt {
         Receipt {
             index: self.index(),
-            leaf_hash: Digest(self.group.group.leaves[self.at]),
+            leaf_hash: Digest(self.group.group.leaves()[self.at]),
             promise: self.group.receipt(self.at as u64).to_string(),
         }
     }
@@ -269,11 +269,7 @@ impl Log {
         let leaves = staged.leaves.iter().map(|l| self.tree.push(l)).collect();
         // The commit stands whether or not this succeeds: full tiles wait, and can be written again.
         drop(self.tree.write_waiting(&*self.disk));
-        let group = Group {
-            origin: self.signer.origin().to_owned(),
-            first,
-            leaves,
-        };
+        let group = Group::new(self.signer.origin(), first, leaves);
         let note = self.signer.group(&group)?;
         Ok(Some(Arc::new(SignedGroup { group, note })))
     }

@@ -1,0 +1,69 @@
+//! What a slot costs the one who takes and fills it: processor time of the calling thread.
+
+use crate::Outcome;
+use crate::append::{LEAF_BYTES, leaf};
+use ringfence_crypto::random::SystemEntropy;
+use ringfence_record::RecorderClient;
+use ringfence_record::client::OFFERS_MAX;
+use ringfence_record::role::{RecorderOptions, run};
+use ringfence_sys::clock::SystemClock;
+use rustix::time::{ClockId, clock_gettime};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Rounds of as many slots as may be open at once.
+const ROUNDS: usize = 200;
+
+fn thread_ns() -> i64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec * 1_000_000_000 + time.tv_nsec
+}
+
+pub(crate) fn print(folder: &Path) -> Outcome {
+    std::fs::create_dir_all(folder)?;
+    let socket = folder.join("recorder.sock");
+    let options = RecorderOptions {
+        socket_path: socket.clone(),
+        dir: folder.join("record"),
+        allowed_uids: vec![std::fs::metadata(folder)?.uid()],
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
+    };
+    std::thread::spawn(move || run(options));
+    while !socket.exists() {
+        std::thread::yield_now();
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    let (client, driver) = RecorderClient::connect(&socket);
+    runtime.spawn(driver);
+    runtime.block_on(client.ready())?;
+    let (mut spent, mut count, mut full) = (0, 0_u32, 0_u32);
+    for _ in 0..ROUNDS {
+        let leaves: Vec<_> = (0..OFFERS_MAX as u64)
+            .map(|n| leaf(n, LEAF_BYTES))
+            .collect();
+        let start = thread_ns();
+        for leaf in leaves {
+            match client.offer() {
+                Ok(slot) => {
+                    slot.settle(leaf);
+                    count += 1;
+                }
+                Err(_) => full += 1,
+            }
+        }
+        spent += thread_ns() - start;
+        // The recorder takes its time; what is measured is the caller's.
+        std::thread::yield_now();
+    }
+    let each = spent as f64 / f64::from(count + full) / 1e3;
+    println!(
+        "offer and settle: {each:.2} us of the caller's processor time each (goal 5 us; {count} \
+         taken, {full} refused because {OFFERS_MAX} were open)"
+    );
+    Ok(())
+}
