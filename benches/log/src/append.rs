@@ -102,7 +102,8 @@ fn through_the_socket(folder: &Path) -> Outcome {
         .build()?;
     runtime.block_on(async {
         let (client, driver) = RecorderClient::connect(&socket);
-        let driver = tokio::spawn(driver);
+        let mut driving = JoinSet::new();
+        driving.spawn(driver);
         client.ready().await?;
         let (full, _) = load(&client, CALLS_MAX, None).await?;
         println!("recorder, over its socket, {CALLS_MAX} callers: {full:.0} durable appends/s");
@@ -127,7 +128,7 @@ fn through_the_socket(folder: &Path) -> Outcome {
         );
         client.close();
         drop(client);
-        driver.await?;
+        driving.join_all().await;
         Ok(())
     })
 }

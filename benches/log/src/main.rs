@@ -2,6 +2,7 @@
 //! one run.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a tool for people at a terminal")]
+#![expect(clippy::cast_precision_loss, reason = "figures for people")]
 
 mod append;
 mod check;

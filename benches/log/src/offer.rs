@@ -11,6 +11,7 @@ use rustix::time::{ClockId, clock_gettime};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use tokio::task::JoinSet;
 
 /// Rounds of as many slots as may be open at once.
 const ROUNDS: usize = 200;
@@ -39,7 +40,8 @@ pub(crate) fn print(folder: &Path) -> Outcome {
         .enable_all()
         .build()?;
     let (client, driver) = RecorderClient::connect(&socket);
-    runtime.spawn(driver);
+    let mut driving = JoinSet::new();
+    driving.spawn_on(driver, runtime.handle());
     runtime.block_on(client.ready())?;
     let (mut spent, mut count, mut full) = (0, 0_u32, 0_u32);
     for _ in 0..ROUNDS {

@@ -96,9 +96,10 @@ def check(leaf, proof, vkey):
     need(algorithm == 1, "not an Ed25519 key")
     need(sha256(f"{name}\n".encode() + b"\x01" + key)[:4].hex() == key_id, "a wrong key id")
     mine = [line for line in signatures.splitlines() if line.startswith(f"\u2014 {name} ")]
-    need(len(mine) == 1, "no signature of this key")
-    signature = base64.b64decode(mine[0].rsplit(" ", 1)[1])
-    need(signature[:4].hex() == key_id, "a signature of another key")
+    lines = [base64.b64decode(line.rsplit(" ", 1)[1]) for line in mine]
+    lines = [line for line in lines if line[:4].hex() == key_id]
+    need(len(lines) == 1, "no signature of this key")
+    signature = lines[0]
     check_signature(key, text.encode(), signature[4:])
     origin, size, root = text.splitlines()[:3]
     need(origin == name, "a checkpoint of another log")

@@ -62,22 +62,24 @@ impl Group {
     /// What is signed.
     pub(crate) fn text(&self) -> String {
         let count = self.leaves().len() as u64;
-        let Ok(root) = root_of(count, &mut |level, number| self.read(level, number));
+        let read = &mut |level, number| Ok::<_, Infallible>(self.subtree(level, number));
+        let Ok(root) = root_of(count, read);
         let (origin, first, root) = (&self.origin, self.first, base64_encode(&root));
         format!("{TITLE}\n{origin}\n{first}\n{count}\n{root}\n")
     }
 
-    fn read(&self, level: u32, number: u64) -> Result<Hash, Infallible> {
-        // Only complete subtrees are asked for, and all of them are here.
+    /// The root of a complete subtree; only those are asked for, and all of them are here.
+    fn subtree(&self, level: u32, number: u64) -> Hash {
         let at = usize::try_from(number).unwrap_or(usize::MAX);
         let hash = self.levels.get(level as usize).and_then(|l| l.get(at));
-        Ok(hash.copied().unwrap_or_default())
+        hash.copied().unwrap_or_default()
     }
 
     /// The path of a leaf to the group's root.
     fn path(&self, at: u64) -> Vec<Hash> {
         let count = self.leaves().len() as u64;
-        let Ok(path) = inclusion_proof(at, count, &mut |level, number| self.read(level, number));
+        let read = &mut |level, number| Ok::<_, Infallible>(self.subtree(level, number));
+        let Ok(path) = inclusion_proof(at, count, read);
         path
     }
 }

@@ -24,8 +24,8 @@ pub trait Disk: Send + Sync {
     fn remove_folder(&self, name: &str) -> io::Result<()>;
     /// Forces the names made, renamed and removed in one folder to disk.
     fn sync_names(&self, folder: &str) -> io::Result<()>;
-    /// Octets that can still be written.
-    fn free(&self) -> io::Result<u64>;
+    /// Octets that can still be written, and octets in all.
+    fn space(&self) -> io::Result<(u64, u64)>;
 }
 
 /// The folder that a name stands in.
@@ -128,9 +128,10 @@ impl Disk for RealDisk {
         sync_directory(&self.directory.join(folder))
     }
 
-    fn free(&self) -> io::Result<u64> {
+    fn space(&self) -> io::Result<(u64, u64)> {
         let stat = rustix::fs::statvfs(&self.directory)?;
-        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+        let octets = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+        Ok((octets(stat.f_bavail), octets(stat.f_blocks)))
     }
 }
 

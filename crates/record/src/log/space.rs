@@ -11,9 +11,11 @@ use serde::{Deserialize, Serialize};
 
 /// Holds space back.
 pub(crate) const RESERVE_FILE: &str = "reserve";
-/// How much is held back.
+/// How much is held back, and less on a small disk: one part in [`RESERVE_PART`] of it.
 pub const RESERVE_BYTES: u64 = 16 * 1024 * 1024;
-/// LIMIT: with fewer octets free the disk counts as nearly full.
+const RESERVE_PART: u64 = 64;
+/// LIMIT: with fewer octets free the disk counts as nearly full; on a small disk, with fewer than
+/// four reserves.
 pub const LOW_BYTES: u64 = 256 * 1024 * 1024;
 
 /// How much space the log has.
@@ -31,16 +33,16 @@ pub enum Space {
 impl Log {
     /// Looks at the disk; to be called now and then. Takes the reserve when there is space for it.
     pub fn look_at_space(&mut self) {
-        let Ok(free) = self.disk.free() else {
-            // Without an answer, the next write tells.
+        // Without an answer, the next write tells.
+        let Ok((free, total)) = self.disk.space() else {
             return;
         };
-        let reserve = self.options.reserve_bytes;
-        let held = held(&*self.disk, reserve);
+        let reserve = self.options.reserve_bytes.min(total / RESERVE_PART);
+        let held = held(&*self.disk);
         self.space = match free {
             _ if !held && free < 2 * reserve => Space::Reserve,
             _ if !held && !hold(&*self.disk, reserve) => Space::Reserve,
-            _ if free < LOW_BYTES => Space::Low,
+            _ if free < LOW_BYTES.min(4 * reserve) => Space::Low,
             _ => Space::Ample,
         };
     }
@@ -48,16 +50,14 @@ impl Log {
     /// Gives the reserve to those who must write; `false` when it is gone already.
     pub(super) fn release_reserve(&mut self) -> bool {
         self.space = Space::Reserve;
-        held(&*self.disk, self.options.reserve_bytes)
+        held(&*self.disk)
             && self.disk.remove(RESERVE_FILE).is_ok()
             && self.disk.sync_names("").is_ok()
     }
 }
 
-fn held(disk: &dyn Disk, octets: u64) -> bool {
-    disk.open(RESERVE_FILE, false)
-        .and_then(|f| f.length())
-        .is_ok_and(|length| length >= octets)
+fn held(disk: &dyn Disk) -> bool {
+    disk.open(RESERVE_FILE, false).is_ok()
 }
 
 fn hold(disk: &dyn Disk, octets: u64) -> bool {

@@ -221,6 +221,12 @@ fn public(source: &dyn Source, demands: &Demands) -> Result<Checked, RecordError
         None => warnings.push(NO_WITNESS.to_owned()),
     }
     let tally = walked.tally;
+    if tally.clock_back > 0 {
+        warnings.push(format!(
+            "the clock was set back {} times: a leaf is more than a minute older than the one before",
+            tally.clock_back
+        ));
+    }
     let report = VerifyReport {
         origin: checkpoint.origin,
         size: checkpoint.size,

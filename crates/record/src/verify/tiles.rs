@@ -7,6 +7,7 @@
 use super::source::Source;
 use crate::error::RecordError;
 use ringfence_core::leaf::{Detail, Leaf, LeafAction};
+use ringfence_core::time::Timestamp;
 use ringfence_crypto::merkle::{Completed, Frontier, Hash, leaf_hash};
 use ringfence_crypto::tiles::{
     BUNDLE_BYTES_MAX, Kind, TILE_HEIGHT, TILE_LEVELS_MAX, TILE_WIDTH, Tile, entries,
@@ -20,6 +21,10 @@ const FOLDERS_DEEP_MAX: usize = 12;
 /// LIMIT: octets of a tile of hashes.
 const TILE_BYTES_MAX: u64 = TILE_WIDTH * 32;
 
+/// Milliseconds that a leaf may be older than the one before it: writers hand leaves over side by
+/// side, each with the time at which its matter ended.
+const OUT_OF_ORDER_MS: i64 = 60_000;
+
 /// What the leaves themselves say and a verifier adds up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
@@ -29,18 +34,37 @@ pub(crate) struct Tally {
     pub(crate) octets: u64,
     /// Sequence numbers that gaps count, less those that were filled late.
     pub(crate) unaccounted: i64,
+    /// How often a leaf is much older than the one before it: a clock was set back.
+    pub(crate) clock_back: u64,
+    /// The times of the first and the last leaf.
+    times: Option<(Timestamp, Timestamp)>,
 }
 
 impl Tally {
+    /// Adds what comes after.
     fn add(&mut self, other: Self) {
         self.files += other.files;
         self.octets += other.octets;
         self.unaccounted += other.unaccounted;
+        self.clock_back += other.clock_back;
+        if let Some((first, last)) = other.times {
+            self.pass(first);
+            self.pass(last);
+        }
+    }
+
+    fn pass(&mut self, time: Timestamp) {
+        let (first, last) = self.times.unwrap_or((time, time));
+        if last.since_ms(time) > OUT_OF_ORDER_MS {
+            self.clock_back += 1;
+        }
+        self.times = Some((first, time));
     }
 
     /// Adds up one leaf, which must be canonical.
     pub(crate) fn leaf(&mut self, bytes: &[u8]) -> Result<Leaf, &'static str> {
         let leaf = Leaf::parse(bytes).map_err(|_| "a leaf is not canonical")?;
+        self.pass(leaf.time);
         match (leaf.action, leaf.detail.get("unaccounted")) {
             (LeafAction::LogGap, Some(Detail::Integer(n))) => self.unaccounted += n,
             (LeafAction::LogGap, _) => return Err("a gap leaf counts nothing"),

@@ -10,6 +10,7 @@ mod blob;
 mod crash;
 mod limits;
 mod policy;
+mod python;
 mod role;
 mod rollback;
 mod sim;

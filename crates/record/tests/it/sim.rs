@@ -277,8 +277,8 @@ impl Disk for SimDisk {
         Ok(())
     }
 
-    fn free(&self) -> io::Result<u64> {
-        Ok(self.inner().space_left)
+    fn space(&self) -> io::Result<(u64, u64)> {
+        Ok((self.inner().space_left, u64::MAX))
     }
 }
 

@@ -117,18 +117,41 @@ fn a_copied_log_passes_without_its_keys() {
 fn every_changed_octet_of_every_file_is_noticed() {
     let dir = made(3);
     // Checkpoint, keys, state, one segment, and the partial files of each checkpoint.
-    assert!(files(dir.path()).len() >= 6);
-    for path in files(dir.path()) {
-        let kept = fs::read(&path).unwrap();
+    let files = files(dir.path());
+    assert!(files.len() >= 6);
+    let mut changes = 0;
+    for path in &files {
+        let kept = fs::read(path).unwrap();
         for i in 0..kept.len() {
             let mut changed = kept.clone();
             changed[i] ^= 1 << (i % 8);
-            fs::write(&path, &changed).unwrap();
+            fs::write(path, &changed).unwrap();
             assert!(verify(dir.path()).is_err(), "{} octet {i}", path.display());
+            changes += 1;
         }
-        fs::write(&path, &kept).unwrap();
+        fs::write(path, &kept).unwrap();
     }
+    println!(
+        "{changes} changes in {} files: fsck notices all",
+        files.len()
+    );
     assert!(verify(dir.path()).is_ok());
+}
+
+#[test]
+fn a_clock_that_was_set_back_is_mentioned() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = recorder(dir.path()).unwrap();
+    // A minute out of order is the order of writers; a day is a clock.
+    for (n, ms) in (0..).zip([0, 60_000, 0, 86_400_000, 10, 86_400_000]) {
+        let mut leaf = leaf(n);
+        leaf.time = leaf.time.plus_ms(ms);
+        log.append(leaf).unwrap();
+    }
+    log.close().unwrap();
+    let warnings = verify(dir.path()).unwrap().warnings;
+    let mentioned = warnings.iter().find(|w| w.contains("clock")).unwrap();
+    assert!(mentioned.contains("set back 1 times"), "{mentioned}");
 }
 
 #[test]

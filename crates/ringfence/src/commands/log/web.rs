@@ -31,17 +31,9 @@ impl Web {
             .strip_prefix("http://")
             .ok_or_else(|| unusable("only http:// is read; what is fetched is signed anyway"))?;
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let with_port = if authority
-            .rsplit_once(':')
-            .is_some_and(|(_, port)| port.parse::<u16>().is_ok())
-        {
-            authority.to_owned()
-        } else {
-            format!("{authority}:80")
-        };
-        let address: Address = with_port
+        let address: Address = format!("http://{authority}")
             .parse()
-            .map_err(|_| unusable("no host and port"))?;
+            .map_err(|_| unusable("no host"))?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
