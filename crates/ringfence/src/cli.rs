@@ -213,9 +213,15 @@ pub(crate) struct RunArgs {
     /// Start even where walls are missing; they are named
     #[arg(long)]
     pub accept_weaker: bool,
+    /// Attack every wall of this host from inside, and without it, and print what holds
+    #[arg(long, conflicts_with_all = ["command", "timeout", "accept_weaker"])]
+    pub attack_suite: bool,
+    /// Only attacks whose name contains this
+    #[arg(long, value_name = "NAME", requires = "attack_suite")]
+    pub only: Option<String>,
     /// The command
     #[arg(
-        required = true,
+        required_unless_present = "attack_suite",
         trailing_var_arg = true,
         allow_hyphen_values = true,
         value_name = "CMD"

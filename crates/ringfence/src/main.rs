@@ -75,6 +75,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Down => commands::service::down(&state()?),
         Command::Ps => commands::service::ps(&state()?, format),
         Command::Logs(args) => commands::service::logs(&args, &state()?),
+        Command::Run(args) if args.attack_suite => commands::attack::run(&args, format),
         Command::Run(args) => Ok(commands::run::run(&args, format)),
         Command::Key(command) => commands::key::run(command, &state()?, format),
         Command::Status(args) => commands::service::status(&args, &state()?, format),

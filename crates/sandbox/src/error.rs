@@ -67,6 +67,9 @@ pub enum SandboxError {
         /// What the kernel said.
         reason: String,
     },
+    /// The attack suite was asked for by another user than root.
+    #[error("the attack suite makes namespaces and canaries that only root can make")]
+    SuiteNeedsRoot,
     /// Another system call failed.
     #[error("{what} failed")]
     Io {
@@ -107,6 +110,7 @@ impl Explain for SandboxError {
             Self::CommandNotExecutable { .. } => "run/command-not-executable",
             Self::ExecTooLarge(_) => "run/exec-too-large",
             Self::ConnectRefused { .. } => "run/connect-refused",
+            Self::SuiteNeedsRoot => "run/attack-suite-needs-root",
             Self::Io { .. } => "run/system-call",
         })
     }
@@ -164,6 +168,7 @@ impl Explain for SandboxError {
             Self::ConnectRefused { .. } => {
                 "wait until the program inside listens on 127.0.0.1 at this port".to_owned()
             }
+            Self::SuiteNeedsRoot => "run it as root: sudo ringfence run --attack-suite".to_owned(),
             Self::Io { .. } => "run ringfence doctor to see what this host lacks".to_owned(),
         })
     }

@@ -9,6 +9,7 @@
 //! INVARIANT: nothing hosted runs before every layer stands and has been attacked from inside.
 #![forbid(unsafe_code)]
 
+pub mod attack;
 pub mod client;
 pub mod error;
 pub mod exec_service;
@@ -19,6 +20,7 @@ pub mod oneshot;
 mod probe;
 pub mod protocol;
 pub mod supervisor;
+mod weakness;
 pub mod zygote;
 
 pub use error::SandboxError;

@@ -12,6 +12,7 @@
     reason = "the one crate that speaks to the kernel directly"
 )]
 
+pub mod attack;
 pub mod attempt;
 pub mod caps;
 pub mod cgroup;

@@ -87,6 +87,16 @@ pub fn readable_of(fds: [BorrowedFd<'_>; 2], timeout_ms: Option<i64>) -> io::Res
     Ok(polled.map(|fd| !fd.revents().is_empty()))
 }
 
+/// Waits so long, for something that the kernel offers no descriptor to wait on.
+pub fn wait_ms(ms: i64) {
+    let pause = Timespec {
+        tv_sec: ms / 1000,
+        tv_nsec: ms % 1000 * 1_000_000,
+    };
+    // An interrupted wait is a shorter one.
+    drop(rustix::event::poll(&mut [], Some(&pause)));
+}
+
 /// What to wait for on a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interest {

@@ -113,6 +113,11 @@ pub fn set_not_dumpable() -> io::Result<()> {
     Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }
 
+/// Undoes the latter half, as no hosted process should: for the attack suite's weakened sandboxes.
+pub fn set_dumpable() -> io::Result<()> {
+    Ok(set_dumpable_behavior(DumpableBehavior::Dumpable)?)
+}
+
 /// Starts a new session, so that the terminal's Ctrl-C reaches only the supervisor.
 pub fn new_session() -> io::Result<()> {
     rustix::process::setsid()

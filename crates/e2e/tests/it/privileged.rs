@@ -3,6 +3,7 @@
 //! Here stand the tests that the threat model names; what belongs to one area stands in its file.
 
 mod admission;
+mod attacks;
 mod confinement;
 mod faults;
 mod life;

@@ -1,6 +1,7 @@
 //! One file for each command.
 
 pub(crate) mod advisories;
+pub(crate) mod attack;
 pub(crate) mod case;
 pub(crate) mod check;
 pub(crate) mod config;

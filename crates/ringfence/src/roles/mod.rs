@@ -23,7 +23,8 @@ pub(crate) fn dispatch() -> Option<u8> {
     let name = arguments.next()?;
     let rest: Vec<OsString> = arguments.collect();
     let outcome = match name.to_str() {
-        Some("zygote") => Ok(zygote(&rest)),
+        Some("zygote") => Ok(words(&rest, ringfence_sandbox::zygote::main)),
+        Some("attack") => Ok(words(&rest, ringfence_sandbox::attack::native::main)),
         Some("recorder") => recorder::run(rest),
         Some("server") => server::run(rest),
         Some("inspector") => inspector::run(),
@@ -35,13 +36,13 @@ pub(crate) fn dispatch() -> Option<u8> {
     }))
 }
 
-fn zygote(rest: &[OsString]) -> u8 {
+/// A role whose arguments are words.
+fn words(rest: &[OsString], role: fn(&[String]) -> i32) -> u8 {
     let words: Vec<String> = rest
         .iter()
         .map(|w| w.to_string_lossy().into_owned())
         .collect();
-    let code = ringfence_sandbox::zygote::main(&words);
-    u8::try_from(code & 0xff).unwrap_or(crate::ERROR)
+    u8::try_from(role(&words) & 0xff).unwrap_or(crate::ERROR)
 }
 
 /// The error of a role that nobody asked for in the right way.

@@ -3,9 +3,9 @@
 #![forbid(unsafe_code)]
 
 use ringfence_core::isolation::{Ended, ExecRequest, Program, Spec, Strictness};
-use ringfence_sandbox::host;
 use ringfence_sandbox::oneshot::{self, OneShot, Streams};
 use ringfence_sandbox::zygote::{self, ZygoteOptions};
+use ringfence_sandbox::{attack, host};
 use std::process::ExitCode;
 
 /// ringfence itself failed, as for the real binary.
@@ -15,6 +15,10 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     ExitCode::from(match words.as_slice() {
+        ["role", "attack", ..] => {
+            let code = attack::native::main(args.get(2..).unwrap_or(&[]));
+            u8::try_from(code).unwrap_or(FAILED)
+        }
         ["role", "zygote", ..] => {
             u8::try_from(zygote::main(args.get(2..).unwrap_or(&[]))).unwrap_or(FAILED)
         }

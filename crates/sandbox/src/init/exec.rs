@@ -1,5 +1,7 @@
 //! Starting one program.
 
+use super::Inherited;
+use crate::weakness::Weakness;
 use crate::zygote::wire::{Failure, STALLED};
 use ringfence_core::isolation::{ExecRequest, Program};
 use ringfence_sys::spawn::{self, Executable};
@@ -19,15 +21,18 @@ struct Prepared<'a> {
     binary: Option<BorrowedFd<'a>>,
     argv: Vec<CString>,
     envp: Vec<CString>,
+    /// Whether descriptors are left open, for the attack suite.
+    leaky: bool,
 }
 
 /// Forks and execs; the pid once the exec has succeeded. All memory is allocated before the fork.
 pub(super) fn start(
     request: &ExecRequest,
     stdio: &[OwnedFd; 3],
-    binary: BorrowedFd<'_>,
+    inherited: &Inherited,
 ) -> Result<i32, Failure> {
-    let prepared = prepare(request, binary)?;
+    let mut prepared = prepare(request, inherited.binary.as_fd())?;
+    prepared.leaky = inherited.weakened.lacks(Weakness::Descriptors);
     let (mut report, mut said) = pipe().map_err(|e| Failure::new("pipe", &e))?;
     match spawn::fork().map_err(|e| Failure::new("fork", &e))? {
         None => {
@@ -92,7 +97,12 @@ fn become_program(
     let [stdin, stdout, stderr] = stdio;
     let streams = process::new_session()
         .and_then(|()| spawn::set_stdio([stdin.as_fd(), stdout.as_fd(), stderr.as_fd()]))
-        .and_then(|()| spawn::close_on_exec_from(3));
+        .and_then(|()| {
+            if prepared.leaky {
+                return Ok(());
+            }
+            spawn::close_on_exec_from(3)
+        });
     if let Err(error) = streams {
         return (STEP_STREAMS, error);
     }
@@ -149,6 +159,7 @@ fn prepare<'a>(request: &ExecRequest, binary: BorrowedFd<'a>) -> Result<Prepared
             .iter()
             .map(|(key, value)| text(&format!("{key}={value}")))
             .collect::<Result<_, _>>()?,
+        leaky: false,
     })
 }
 

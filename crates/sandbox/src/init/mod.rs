@@ -10,12 +10,14 @@ mod serve;
 
 use crate::layers::{lock, root, trees};
 use crate::probe;
+use crate::weakness::{Weakened, Weakness};
 use crate::zygote::wire::{self, Failure, InitReply, InitRequest, ProbeFinding};
 use ringfence_core::isolation::Spec;
 use ringfence_sys::mount::Tree;
 use ringfence_sys::seccomp::Filters;
 use ringfence_sys::seqpacket::SeqPacket;
-use ringfence_sys::{netns, ns, process, spawn};
+use ringfence_sys::{attack, netns, ns, process, spawn};
+use std::fs::File;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -29,6 +31,8 @@ pub(crate) struct Inherited {
     pub outside: Vec<(String, String)>,
     /// A process of the host, to show that it cannot be reached.
     pub zygote_pid: i32,
+    /// What is left out on purpose, for the attack suite.
+    pub weakened: Weakened,
     /// Whether the host side is root.
     pub privileged: bool,
 }
@@ -89,7 +93,7 @@ fn live(
     let fds: Vec<BorrowedFd<'_>> = doors.iter().map(AsFd::as_fd).collect();
     tell(channel, &InitReply::Ready { findings }, &fds).map_err(at("report"))?;
     drop(doors);
-    serve::serve(channel, inherited.binary.as_fd()).map_err(at("serve"))
+    serve::serve(channel, inherited).map_err(at("serve"))
 }
 
 /// Every wall, in the only order that works: what needs privilege first, giving it up last.
@@ -103,7 +107,7 @@ fn build(
     let trees = if trees.len() == spec.mounts.len() {
         trees
     } else {
-        trees::open(spec)?
+        trees::open(spec, inherited.weakened)?
     };
     let mut kept: Vec<BorrowedFd<'_>> = trees.iter().map(AsFd::as_fd).collect();
     kept.extend([channel.as_fd(), inherited.binary.as_fd()]);
@@ -111,10 +115,21 @@ fn build(
     process::new_session().map_err(at("start a session"))?;
     ns::set_umask();
     ns::unshare_cgroup().map_err(at("hide the cgroups"))?;
-    ns::set_host_name("sandbox").map_err(at("set the host name"))?;
-    ns::own_session_keyring().map_err(at("make a keyring"))?;
-    netns::raise_loopback().map_err(at("raise loopback"))?;
-    root::build(spec, &trees)?;
+    if inherited.weakened.lacks(Weakness::Descriptors) {
+        File::open("/").and_then(attack::leak).map_err(at("leak"))?;
+    }
+    if !inherited.weakened.lacks(Weakness::UtsNamespace) {
+        ns::set_host_name("sandbox").map_err(at("set the host name"))?;
+    }
+    if !inherited.weakened.lacks(Weakness::Keyring) {
+        ns::own_session_keyring().map_err(at("make a keyring"))?;
+    }
+    if !inherited.weakened.lacks(Weakness::NetNamespace) {
+        netns::raise_loopback().map_err(at("raise loopback"))?;
+    }
+    if !inherited.weakened.lacks(Weakness::FileSystem) {
+        root::build(spec, &trees, inherited.weakened)?;
+    }
     drop(trees);
     let doors = spec
         .doors
@@ -126,6 +141,6 @@ fn build(
                 .map_err(|e| Failure::new(&format!("bind door {} at {}", door.name, door.port), &e))
         })
         .collect::<Result<Vec<_>, _>>()?;
-    let findings = lock::close(spec, &inherited.filters)?;
+    let findings = lock::close(spec, inherited)?;
     Ok((doors, findings))
 }

@@ -1,13 +1,14 @@
 //! The loop of an init: one question or one death at a time.
 
-use super::{exec, tell};
+use super::{Inherited, exec, tell};
+use crate::weakness::Weakness;
 use crate::zygote::wire::{self, Failure, InitReply, InitRequest};
 use ringfence_core::isolation::Ended;
 use ringfence_sys::seqpacket::SeqPacket;
 use ringfence_sys::{netns, ns, spawn};
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 const SIGKILL: i32 = 9;
@@ -20,14 +21,17 @@ struct Running {
 }
 
 /// All that run, by pid. A program leads its own session and process group.
-#[derive(Default)]
-struct Programs(BTreeMap<i32, Running>);
+struct Programs {
+    running: BTreeMap<i32, Running>,
+    /// Whether this is pid 1, as in every sandbox but some that the attack suite weakens.
+    first: bool,
+}
 
 impl Programs {
     /// Signals a program and what it started. When it is the only one, everything except the init
     /// is its tree and the kernel signals it as one; otherwise its process group.
     fn signal(&self, pid: i32, signal: i32) -> io::Result<()> {
-        if self.0.len() == 1 {
+        if self.running.len() == 1 && self.first {
             spawn::signal_all_but_init(signal)
         } else {
             spawn::signal_group(pid, signal)
@@ -36,7 +40,7 @@ impl Programs {
 
     fn next_deadline_ms(&self, now: Instant) -> Option<i64> {
         let next = self
-            .0
+            .running
             .values()
             .filter(|p| !p.timed_out)
             .filter_map(|p| p.deadline)
@@ -48,13 +52,13 @@ impl Programs {
 
     fn end_overdue(&mut self, now: Instant) -> io::Result<()> {
         let overdue: Vec<i32> = self
-            .0
+            .running
             .iter()
             .filter(|(_, p)| !p.timed_out && p.deadline.is_some_and(|d| d <= now))
             .map(|(pid, _)| *pid)
             .collect();
         for pid in overdue {
-            if let Some(program) = self.0.get_mut(&pid) {
+            if let Some(program) = self.running.get_mut(&pid) {
                 program.timed_out = true;
             }
             self.signal(pid, SIGKILL)?;
@@ -64,9 +68,12 @@ impl Programs {
 }
 
 /// Until the owner is gone.
-pub(super) fn serve(channel: &SeqPacket, binary: BorrowedFd<'_>) -> io::Result<()> {
+pub(super) fn serve(channel: &SeqPacket, inherited: &Inherited) -> io::Result<()> {
     let deaths = spawn::signal_fd(&[spawn::SIGCHLD])?;
-    let mut programs = Programs::default();
+    let mut programs = Programs {
+        running: BTreeMap::new(),
+        first: !inherited.weakened.lacks(Weakness::PidNamespace),
+    };
     loop {
         let timeout = programs.next_deadline_ms(Instant::now());
         let [asked, died] = ns::readable_of([channel.as_fd(), deaths.as_fd()], timeout)?;
@@ -75,7 +82,7 @@ pub(super) fn serve(channel: &SeqPacket, binary: BorrowedFd<'_>) -> io::Result<(
             while spawn::read_signal(deaths.as_fd())?.is_some() {}
             bury(channel, &mut programs)?;
         }
-        if asked && !answer(channel, binary, &mut programs)? {
+        if asked && !answer(channel, inherited, &mut programs)? {
             return Ok(());
         }
     }
@@ -84,10 +91,10 @@ pub(super) fn serve(channel: &SeqPacket, binary: BorrowedFd<'_>) -> io::Result<(
 /// Collects the dead, also those that others left behind, and reports the programs among them.
 fn bury(channel: &SeqPacket, programs: &mut Programs) -> io::Result<()> {
     while let Some((pid, exit)) = spawn::reap()? {
-        let Some(program) = programs.0.remove(&pid) else {
+        let Some(program) = programs.running.remove(&pid) else {
             continue;
         };
-        if programs.0.is_empty() {
+        if programs.running.is_empty() && programs.first {
             // What a program left running ends with it: nothing stays behind in a sandbox that
             // nobody accounts for.
             spawn::signal_all_but_init(SIGKILL)?;
@@ -111,11 +118,7 @@ fn bury(channel: &SeqPacket, programs: &mut Programs) -> io::Result<()> {
 }
 
 /// `false`: the owner is gone.
-fn answer(
-    channel: &SeqPacket,
-    binary: BorrowedFd<'_>,
-    programs: &mut Programs,
-) -> io::Result<bool> {
+fn answer(channel: &SeqPacket, inherited: &Inherited, programs: &mut Programs) -> io::Result<bool> {
     let mut buffer = Vec::new();
     let fds = channel.recv(&mut buffer)?;
     match wire::decode(&buffer) {
@@ -127,14 +130,14 @@ fn answer(
             let deadline = request
                 .wall_ms
                 .map(|ms| Instant::now() + Duration::from_millis(ms));
-            match exec::start(&request, &stdio, binary) {
+            match exec::start(&request, &stdio, inherited) {
                 Ok(pid) => {
                     let running = Running {
                         exec_id,
                         deadline,
                         timed_out: false,
                     };
-                    programs.0.insert(pid, running);
+                    programs.running.insert(pid, running);
                     tell(channel, &InitReply::Executed, &[])?;
                 }
                 Err(failure) => tell(channel, &InitReply::NotExecuted(failure), &[])?,
@@ -152,7 +155,7 @@ fn answer(
         },
         Some(InitRequest::Signal { exec_id, signal }) => {
             let pid = programs
-                .0
+                .running
                 .iter()
                 .find(|(_, p)| p.exec_id == exec_id)
                 .map(|(pid, _)| *pid);

@@ -4,29 +4,43 @@
 //! starts programs can then not start one without them.
 
 use super::root::{FENCED, FENCED_FILE};
+use crate::init::Inherited;
+use crate::weakness::Weakness;
 use crate::zygote::wire::{Failure, ProbeFinding};
 use ringfence_core::isolation::{Access, Spec, Wall};
 use ringfence_sys::landlock::{self, Right};
-use ringfence_sys::seccomp::Filters;
 use ringfence_sys::{caps, process, rlimit};
 use std::fs;
 use std::path::Path;
 
 /// Capabilities, Landlock and seccomp, in this order: a filter that stands could no longer put up
 /// the others. What the kernel lacks is not an error here, the probes will find it missing.
-pub(crate) fn close(spec: &Spec, filters: &Filters) -> Result<Vec<ProbeFinding>, Failure> {
+pub(crate) fn close(spec: &Spec, inherited: &Inherited) -> Result<Vec<ProbeFinding>, Failure> {
     let at = |step: &'static str| move |e: std::io::Error| Failure::new(step, &e);
-    rlimit::confine().map_err(at("set resource limits"))?;
-    process::set_not_dumpable().map_err(at("hide the init"))?;
-    caps::drop_all().map_err(at("drop capabilities"))?;
+    let stands = |weakness| !inherited.weakened.lacks(weakness);
+    if stands(Weakness::Rlimits) {
+        rlimit::confine().map_err(at("set resource limits"))?;
+    }
+    if stands(Weakness::Concealment) {
+        process::set_not_dumpable().map_err(at("hide the init"))?;
+    } else {
+        process::set_dumpable().map_err(at("show the init"))?;
+    }
+    if stands(Weakness::Privileges) {
+        caps::drop_all().map_err(at("drop capabilities"))?;
+    }
     // The control of the Landlock probe: the very file that must be refused afterwards is readable
     // now, so the refusal is Landlock's and nobody else's.
     let readable_before = fs::read(FENCED_FILE).is_ok();
-    let enforced = landlock::restrict(&rules(spec)).map_err(at("restrict paths"))?;
+    let enforced = stands(Weakness::Landlock)
+        && landlock::restrict(&rules(spec)).map_err(at("restrict paths"))?;
     let refused_after = fs::read(FENCED_FILE).is_err();
-    filters
-        .install()
-        .map_err(at("install the system call filter"))?;
+    if stands(Weakness::Seccomp) {
+        inherited
+            .filters
+            .install()
+            .map_err(at("install the system call filter"))?;
+    }
     Ok(vec![ProbeFinding {
         wall: Wall::Landlock,
         held: readable_before && enforced && refused_after,

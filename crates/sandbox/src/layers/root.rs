@@ -4,9 +4,11 @@
 //! Nothing of the host is visible unless this file or the spec names it.
 //! INVARIANT: after [`build`] the old root is attached nowhere in this mount namespace.
 
+use crate::weakness::{Weakened, Weakness};
 use crate::zygote::wire::Failure;
 use ringfence_core::isolation::Spec;
 use ringfence_sys::mount::{self, Devices, PlaceKind, Tree, Writing};
+use ringfence_sys::ns;
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
@@ -84,7 +86,7 @@ fn at<T>(step: &str, result: io::Result<T>) -> Result<T, Failure> {
 }
 
 /// Builds the file system and moves into it.
-pub(crate) fn build(spec: &Spec, trees: &[Tree]) -> Result<(), Failure> {
+pub(crate) fn build(spec: &Spec, trees: &[Tree], weakened: Weakened) -> Result<(), Failure> {
     at("make mounts private", mount::make_private())?;
     let options = [
         ("size", ROOT_SIZE.0),
@@ -97,8 +99,19 @@ pub(crate) fn build(spec: &Spec, trees: &[Tree]) -> Result<(), Failure> {
     etc(&root)?;
     devices(&root)?;
     processes(&root)?;
+    if !weakened.lacks(Weakness::NoFurtherUsers) && !weakened.lacks(Weakness::UserNamespace) {
+        no_further_namespaces()?;
+    }
+    if !weakened.lacks(Weakness::Masks) {
+        mask(&root)?;
+    }
     let size = spec.tmp_bytes.to_string();
-    scratch(&root, "tmp", &size)?;
+    let quota = if weakened.lacks(Weakness::Quota) {
+        ("0", "0")
+    } else {
+        (size.as_str(), TMP_INODES)
+    };
+    scratch(&root, "tmp", quota)?;
     at(
         "make /var/tmp",
         fs::create_dir("var").and_then(|()| symlink("/tmp", "var/tmp")),
@@ -177,11 +190,11 @@ fn devices(root: &Tree) -> Result<(), Failure> {
             symlink(target, Path::new("dev").join(name)),
         )?;
     }
-    scratch(root, "dev/shm", SHM_SIZE)
+    scratch(root, "dev/shm", (SHM_SIZE, TMP_INODES))
 }
 
-fn scratch(root: &Tree, path: &str, size: &str) -> Result<(), Failure> {
-    let options = [("size", size), ("nr_inodes", TMP_INODES), ("mode", "1777")];
+fn scratch(root: &Tree, path: &str, (size, inodes): (&str, &str)) -> Result<(), Failure> {
+    let options = [("size", size), ("nr_inodes", inodes), ("mode", "1777")];
     let tree = at(
         "mount a scratch directory",
         Tree::new("tmpfs", &options, false),
@@ -199,7 +212,37 @@ fn processes(root: &Tree) -> Result<(), Failure> {
         &at("mount /proc", tree)?,
         Path::new("proc"),
         PlaceKind::Directory,
-    )?;
+    )
+}
+
+/// Kinds of namespaces of which no more may be made inside. Not `mnt`: the kernel counts each
+/// detached mount as one, and mounts still come. Without a further user namespace nobody inside ever
+/// has the capability to make one.
+const NO_FURTHER: [&str; 7] = ["user", "pid", "net", "ipc", "uts", "cgroup", "time"];
+
+/// Sets the limits of this user namespace to nothing (namespaces(7), `/proc/sys/user`), so that a
+/// new namespace is refused even where the system call filter would let it pass. Those that stand
+/// were counted before. The limits are the writer's own, never the host's: a process that sees all
+/// ids may be in the host's namespace, and is refused.
+fn no_further_namespaces() -> Result<(), Failure> {
+    let step = "forbid further namespaces";
+    if ns::maps_ids(0, 2) {
+        let error = io::Error::other("not in a user namespace of its own");
+        return Err(Failure::new(step, &error));
+    }
+    for kind in NO_FURTHER {
+        match fs::write(format!("proc/sys/user/max_{kind}_namespaces"), "0") {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Failure::new(step, &error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Hides what tells about the host, and makes its settings read-only.
+fn mask(root: &Tree) -> Result<(), Failure> {
     for name in MASKED_FILES {
         let path = Path::new("proc").join(name);
         if path.exists() {

@@ -1,5 +1,6 @@
 //! The mounts of a spec, opened before the sandbox exists.
 
+use crate::weakness::{Weakened, Weakness};
 use crate::zygote::wire::Failure;
 use ringfence_core::isolation::{Access, Spec};
 use ringfence_sys::mount::{Devices, Tree, Writing};
@@ -9,13 +10,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// A detached copy of every mount of the spec, in order, already restricted.
-pub(crate) fn open(spec: &Spec) -> Result<Vec<Tree>, Failure> {
+pub(crate) fn open(spec: &Spec, weakened: Weakened) -> Result<Vec<Tree>, Failure> {
     spec.mounts
         .iter()
         .map(|mount| {
             let writing = match mount.access {
-                Access::ReadOnly => Writing::Refused,
-                Access::ReadWrite => Writing::Allowed,
+                Access::ReadOnly if !weakened.lacks(Weakness::ReadOnly) => Writing::Refused,
+                Access::ReadOnly | Access::ReadWrite => Writing::Allowed,
             };
             let step = || format!("mount {}", mount.source.display());
             let source =

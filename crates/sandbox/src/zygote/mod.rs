@@ -17,6 +17,7 @@ pub use handle::{ANSWER_MS_MAX, InitHandle, InitNotice};
 pub use started::{Started, end, stats};
 
 use crate::error::{SandboxError, doing};
+use crate::weakness::{Weakened, Weakness};
 use ringfence_core::isolation::Spec;
 use ringfence_sys::cgroup::{Group, Hierarchy};
 use ringfence_sys::{memfd, ns, seqpacket, seqpacket::SeqPacket};
@@ -59,12 +60,21 @@ pub struct Zygote {
     child: Child,
     hierarchy: Hierarchy,
     options: ZygoteOptions,
+    weakened: Weakened,
 }
 
 impl Zygote {
     /// Copies the program into sealed memory and starts it as a zygote. Safe to call from a
     /// process with threads: the fork is followed at once by an exec.
     pub fn launch(options: ZygoteOptions) -> Result<Self, SandboxError> {
+        Self::launch_weakened(options, Weakened::none())
+    }
+
+    /// A zygote all of whose sandboxes lack these walls: for the attack suite, and nobody else.
+    pub(crate) fn launch_weakened(
+        options: ZygoteOptions,
+        weakened: Weakened,
+    ) -> Result<Self, SandboxError> {
         let program = options
             .program
             .clone()
@@ -77,6 +87,7 @@ impl Zygote {
                 "zygote",
                 &options.uid_base.to_string(),
                 &options.cgroup_parent,
+                &weakened.to_string(),
             ])
             .env_clear()
             .current_dir("/")
@@ -92,6 +103,7 @@ impl Zygote {
             child,
             hierarchy,
             options,
+            weakened,
         };
         zygote.greeting()?;
         Ok(zygote)
@@ -147,7 +159,9 @@ impl Zygote {
         group: &Group,
         began: Instant,
     ) -> Result<Started, SandboxError> {
-        birth::limit(group, spec)?;
+        if !self.weakened.lacks(Weakness::Limits) {
+            birth::limit(group, spec)?;
+        }
         let (ours, theirs) = seqpacket::seqpacket_pair().map_err(doing("socketpair"))?;
         let pidfd = self.ask_for_clone(spec, &theirs)?;
         drop(theirs);

@@ -3,6 +3,7 @@
 use super::wire::{self, Failure, ZygoteReply, ZygoteRequest};
 use crate::init::{self, Birth, Inherited};
 use crate::layers::trees;
+use crate::weakness::{Weakened, Weakness};
 use ringfence_core::isolation::Spec;
 use ringfence_sys::cgroup::{Group, Hierarchy};
 use ringfence_sys::seccomp::Filters;
@@ -13,14 +14,25 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-const NAMESPACES: u64 = (0x1000_0000 // CLONE_NEWUSER
-    | 0x0002_0000 // CLONE_NEWNS
-    | 0x2000_0000 // CLONE_NEWPID
-    | 0x4000_0000 // CLONE_NEWNET
-    | 0x0800_0000 // CLONE_NEWIPC
-    | 0x0400_0000) as u64; // CLONE_NEWUTS
-// CLONE_NEWCGROUP comes later, from inside: its root is where the process is at that moment, and
-// that must be its own group.
+const CLONE_NEWUSER: u64 = 0x1000_0000;
+/// Mounts are always a sandbox's own. `CLONE_NEWCGROUP` comes later, from inside: its root is where
+/// the process is at that moment, and that must be its own group.
+const CLONE_NEWNS: u64 = 0x0002_0000;
+/// The others, each with the weakness that leaves it out.
+const NAMESPACES: [(u64, Weakness); 5] = [
+    (CLONE_NEWUSER, Weakness::UserNamespace),
+    (0x2000_0000, Weakness::PidNamespace), // CLONE_NEWPID
+    (0x4000_0000, Weakness::NetNamespace), // CLONE_NEWNET
+    (0x0800_0000, Weakness::IpcNamespace), // CLONE_NEWIPC
+    (0x0400_0000, Weakness::UtsNamespace), // CLONE_NEWUTS
+];
+
+fn namespaces(weakened: Weakened) -> u64 {
+    NAMESPACES
+        .iter()
+        .filter(|(_, weakness)| !weakened.lacks(*weakness))
+        .fold(CLONE_NEWNS, |flags, (flag, _)| flags | flag)
+}
 
 /// LIMIT: sandboxes alive at one time; each has a host uid of its own.
 const SANDBOXES_MAX: u32 = 300;
@@ -42,11 +54,13 @@ struct State {
 }
 
 pub(super) fn main(args: &[String]) -> i32 {
-    let [uid_base, parent] = args else { return 2 };
-    let Ok(uid_base) = uid_base.parse() else {
+    let [uid_base, parent, weakened] = args else {
         return 2;
     };
-    match prepare(uid_base, parent) {
+    let (Ok(uid_base), Ok(weakened)) = (uid_base.parse(), weakened.parse()) else {
+        return 2;
+    };
+    match prepare(uid_base, parent, weakened) {
         Ok((mut state, channel)) => {
             serve(&mut state, &channel);
             finish(&state);
@@ -58,7 +72,7 @@ pub(super) fn main(args: &[String]) -> i32 {
 
 /// Everything that every sandbox needs is made once, here: the compiled filters, the identities of
 /// the host's namespaces, the sealed binary.
-fn prepare(uid_base: u32, parent: &str) -> io::Result<(State, SeqPacket)> {
+fn prepare(uid_base: u32, parent: &str, weakened: Weakened) -> io::Result<(State, SeqPacket)> {
     spawn::ignore_children();
     // A key such as Ctrl-C signals the whole foreground group; only the owner decides what it means,
     // and the zygote must outlive the owner to clean up.
@@ -73,6 +87,7 @@ fn prepare(uid_base: u32, parent: &str) -> io::Result<(State, SeqPacket)> {
         binary: File::open("/proc/self/exe")?.into(),
         outside: identities,
         zygote_pid: std::process::id().cast_signed(),
+        weakened,
         privileged: ns::is_root() && ns::maps_ids(uid_base, SANDBOXES_MAX),
     };
     if inherited.privileged {
@@ -135,11 +150,11 @@ fn clone(state: &mut State, spec: Spec, init_end: OwnedFd) -> Result<BorrowedFd<
     // Only root can copy mounts out of its own tree beforehand; the user's own init copies them
     // itself, with the rights of the same user.
     let opened = if state.inherited.privileged {
-        trees::open(&spec)?
+        trees::open(&spec, state.inherited.weakened)?
     } else {
         Vec::new()
     };
-    let forked = spawn::clone_namespaces(NAMESPACES, None)
+    let forked = spawn::clone_namespaces(namespaces(state.inherited.weakened), None)
         .map_err(|e| Failure::new("clone into namespaces", &e))?;
     let (pid, pidfd) = match forked {
         Forked::Child => {
@@ -163,9 +178,13 @@ fn clone(state: &mut State, spec: Spec, init_end: OwnedFd) -> Result<BorrowedFd<
     } else {
         ns::own_gid()
     };
-    let mapped = ns::map_single(pid, uid, gid)
-        .map_err(|e| Failure::new("map user ids", &e))
-        .and_then(|()| map_trees(&opened, &spec, pid, (uid, gid)));
+    let mapped = if state.inherited.weakened.lacks(Weakness::UserNamespace) {
+        Ok(())
+    } else {
+        ns::map_single(pid, uid, gid)
+            .map_err(|e| Failure::new("map user ids", &e))
+            .and_then(|()| map_trees(&opened, &spec, pid, (uid, gid)))
+    };
     if let Err(failure) = mapped {
         drop(spawn::kill(&pidfd));
         return Err(failure);
@@ -203,7 +222,7 @@ fn map_trees(opened: &[Tree], spec: &Spec, pid: i32, outside: (u32, u32)) -> Res
 /// A user namespace that nobody lives in, with one id mapped: the form in which the kernel takes
 /// the map of a mount.
 fn user_namespace(inside: (u32, u32), outside: (u32, u32)) -> io::Result<OwnedFd> {
-    match spawn::clone_namespaces(0x1000_0000, None)? {
+    match spawn::clone_namespaces(CLONE_NEWUSER, None)? {
         Forked::Child => spawn::wait_to_be_killed(),
         Forked::Parent { pid, pidfd } => {
             let opened = ns::map_one(pid, inside, outside)
