@@ -95,6 +95,9 @@ impl Hierarchy {
                 *base = parent.to_path_buf();
             }
         }
+        // Something else may be mounted over the place, and plain files take every limit that is
+        // written to them.
+        found.controllers.retain(|(_, _, base)| is_real(base));
         Ok(found)
     }
 
@@ -180,6 +183,12 @@ impl<'a> Mounted<'a> {
     }
 }
 
+/// Whether a directory is one of a control group file system.
+fn is_real(directory: &Path) -> bool {
+    let kinds = [libc::CGROUP_SUPER_MAGIC, libc::CGROUP2_SUPER_MAGIC];
+    rustix::fs::statfs(directory).is_ok_and(|status| kinds.contains(&status.f_type))
+}
+
 fn own_group(groups: &str, controller: Option<&str>) -> Option<String> {
     groups.lines().find_map(|line| {
         let mut parts = line.splitn(3, ':');
@@ -254,6 +263,15 @@ mod tests {
             Some((Version::Two, Path::new("/sys/fs/cgroup/leaf")))
         );
         assert_eq!(found.find(Controller::Cpu), None);
+    }
+
+    #[test]
+    fn a_plain_directory_is_no_control_group() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(!is_real(folder.path()));
+        assert!(!is_real(Path::new("/no/such/place")));
+        let found = Hierarchy::of_this_process().unwrap();
+        assert!(found.controllers.iter().all(|(_, _, base)| is_real(base)));
     }
 
     #[test]
