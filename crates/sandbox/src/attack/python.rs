@@ -260,10 +260,13 @@ mod tests {
             }
         }
         let texts = serde_json::to_string(&all).unwrap();
-        let check =
-            "import json, sys\nfor t in json.loads(sys.argv[1]): compile(t, 'attack', 'exec')";
+        let check = "import json, sys\nfor t in json.load(sys.stdin): compile(t, 'attack', 'exec')";
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("programs");
+        std::fs::write(&path, texts).unwrap();
         let output = Command::new(INTERPRETER)
-            .args(["-c", check, &texts])
+            .args(["-c", check])
+            .stdin(std::fs::File::open(path).unwrap())
             .output()
             .unwrap();
         assert!(
