@@ -22,6 +22,8 @@ pub(crate) enum Missing {
     Walls(&'static [&'static str]),
     /// No sandbox can be made at all.
     Everything,
+    /// No wall, and the attack suite shows it.
+    NothingUnderAttack,
 }
 
 /// One degraded host.
@@ -220,8 +222,17 @@ pub(crate) const CELLS: &[Cell] = &[
         NOTHING,
         "",
     ),
+    machine(
+        "machine-attacks",
+        "cgroup_no_v1=all quiet",
+        "",
+        Missing::NothingUnderAttack,
+        "",
+    ),
 ];
 
+/// Rows of the attack suite that must hold.
+const HELD_MIN: u64 = 60;
 /// The exit code of `run` when ringfence itself refuses.
 const REFUSED: i32 = 125;
 /// That of `doctor` when walls are missing.
@@ -239,6 +250,7 @@ impl Cell {
         let names: BTreeSet<&str> = missing.iter().filter_map(|w| w["wall"].as_str()).collect();
         let wanted: BTreeSet<&str> = match self.missing {
             Missing::Walls(walls) => walls.iter().copied().collect(),
+            Missing::NothingUnderAttack => return self.attacked(binary),
             Missing::Everything => walls.iter().filter_map(|w| w["wall"].as_str()).collect(),
         };
         let first = missing
@@ -270,6 +282,34 @@ impl Cell {
         } else {
             format!("{} missing; {first}", wanted.len())
         })
+    }
+
+    /// The attack suite: nothing broken, nothing void, and enough that holds.
+    fn attacked(&self, binary: &str) -> Result {
+        let said = self.command(binary, &["--json", "run", "--attack-suite"])?;
+        let answer: Value = serde_json::from_slice(&said.stdout)
+            .map_err(|e| format!("suite: {e}: {}", String::from_utf8_lossy(&said.stderr)))?;
+        let count = |key: &str| answer[key].as_u64().unwrap_or(0);
+        let words =
+            ["held", "broken", "void", "absent", "skipped"].map(|k| format!("{} {k}", count(k)));
+        let text = words.join(", ");
+        if answer["passed"] == true && count("held") >= HELD_MIN {
+            return Ok(text);
+        }
+        let empty = Vec::new();
+        let bad: Vec<String> = answer["rows"]
+            .as_array()
+            .unwrap_or(&empty)
+            .iter()
+            .filter(|r| r["outcome"] == "broken" || r["outcome"] == "void")
+            .map(|r| {
+                format!(
+                    "{}: {} / {}",
+                    r["attack"], r["answer"], r["answer_weakened"]
+                )
+            })
+            .collect();
+        Err(format!("{text}: {}", bad.join("; ")))
     }
 
     /// A start must be refused, or not, with the same remedy.

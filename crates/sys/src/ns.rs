@@ -9,6 +9,7 @@ use rustix::fs::Timespec;
 use std::fs;
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::path::Path;
 
 /// The namespace kinds that a process has under `/proc/PID/ns`.
 pub const KINDS: [&str; 7] = ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"];
@@ -45,6 +46,32 @@ pub fn unshare_cgroup() -> io::Result<()> {
     crate::spawn::check(libc::c_long::from(unsafe {
         libc::unshare(libc::CLONE_NEWCGROUP)
     }))
+}
+
+/// Kinds of namespaces of which no more may be made inside. Not `mnt`: the kernel counts each
+/// detached mount as one, and mounts still come. Without a further user namespace nobody inside ever
+/// has the capability to make one.
+const NO_FURTHER: [&str; 7] = ["user", "pid", "net", "ipc", "uts", "cgroup", "time"];
+
+/// Sets the limits of this process's own user namespace to nothing (namespaces(7),
+/// `/proc/sys/user`), so that a new namespace is refused even where a system call filter would let it
+/// pass. Those that stand were counted before. `proc` is where a writable /proc is.
+///
+/// The limits are the writer's namespace's: a process that sees more than one id may be in the
+/// host's, and is refused.
+pub fn forbid_further(proc: &Path) -> io::Result<()> {
+    if maps_ids(0, 2) {
+        return Err(io::Error::other("not in a user namespace of its own"));
+    }
+    for kind in NO_FURTHER {
+        let limit = proc.join(format!("sys/user/max_{kind}_namespaces"));
+        match fs::write(limit, "0") {
+            // A kernel without this kind has none to make.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => other?,
+        }
+    }
+    Ok(())
 }
 
 /// Waits until a descriptor is readable or at its end; `None` waits for ever.
@@ -231,6 +258,36 @@ mod tests {
         assert!(!covers("0 100000 65499\n", 65_200, 300));
         assert!(!covers("0 0 1\n", 65_200, 300));
         assert!(!covers("nonsense", 0, 1));
+    }
+
+    #[test]
+    fn a_user_namespace_that_forbids_further_ones_refuses_them_without_any_filter() {
+        let leave = || {
+            // SAFETY: unshare changes only which namespaces this process is in.
+            crate::spawn::check(libc::c_long::from(unsafe {
+                libc::unshare(libc::CLONE_NEWUSER)
+            }))
+        };
+        for forbidden in [false, true] {
+            crate::testing::in_child(|| {
+                let (uid, gid) = (crate::process::own_uid(), own_gid());
+                leave().unwrap();
+                map_single(std::process::id().cast_signed(), uid, gid).unwrap();
+                if forbidden {
+                    forbid_further(Path::new("/proc")).unwrap();
+                }
+                assert_eq!(leave().is_err(), forbidden);
+            });
+        }
+    }
+
+    #[test]
+    fn the_hosts_own_limits_are_never_touched() {
+        if maps_ids(0, 2) {
+            let before = fs::read("/proc/sys/user/max_user_namespaces").ok();
+            assert!(forbid_further(Path::new("/proc")).is_err());
+            assert_eq!(fs::read("/proc/sys/user/max_user_namespaces").ok(), before);
+        }
     }
 
     #[test]

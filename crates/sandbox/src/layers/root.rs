@@ -100,7 +100,10 @@ pub(crate) fn build(spec: &Spec, trees: &[Tree], weakened: Weakened) -> Result<(
     devices(&root)?;
     processes(&root)?;
     if !weakened.lacks(Weakness::NoFurtherUsers) && !weakened.lacks(Weakness::UserNamespace) {
-        no_further_namespaces()?;
+        at(
+            "forbid further namespaces",
+            ns::forbid_further(Path::new("proc")),
+        )?;
     }
     if !weakened.lacks(Weakness::Masks) {
         mask(&root)?;
@@ -213,32 +216,6 @@ fn processes(root: &Tree) -> Result<(), Failure> {
         Path::new("proc"),
         PlaceKind::Directory,
     )
-}
-
-/// Kinds of namespaces of which no more may be made inside. Not `mnt`: the kernel counts each
-/// detached mount as one, and mounts still come. Without a further user namespace nobody inside ever
-/// has the capability to make one.
-const NO_FURTHER: [&str; 7] = ["user", "pid", "net", "ipc", "uts", "cgroup", "time"];
-
-/// Sets the limits of this user namespace to nothing (namespaces(7), `/proc/sys/user`), so that a
-/// new namespace is refused even where the system call filter would let it pass. Those that stand
-/// were counted before. The limits are the writer's own, never the host's: a process that sees all
-/// ids may be in the host's namespace, and is refused.
-fn no_further_namespaces() -> Result<(), Failure> {
-    let step = "forbid further namespaces";
-    if ns::maps_ids(0, 2) {
-        let error = io::Error::other("not in a user namespace of its own");
-        return Err(Failure::new(step, &error));
-    }
-    for kind in NO_FURTHER {
-        match fs::write(format!("proc/sys/user/max_{kind}_namespaces"), "0") {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(Failure::new(step, &error));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 /// Hides what tells about the host, and makes its settings read-only.
