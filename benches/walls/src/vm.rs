@@ -297,6 +297,8 @@ fn furnish() -> io::Result<()> {
     mount("none", "/sys", "sysfs", none, None)?;
     mount("none", "/dev", "devtmpfs", none, None)?;
     fs::create_dir_all("/dev/shm")?;
+    fs::create_dir_all("/dev/pts")?;
+    mount("none", "/dev/pts", "devpts", none, Some(c"ptmxmode=0666"))?;
     mount("none", "/tmp", "tmpfs", none, None)?;
     mount("none", "/sys/fs/cgroup", "cgroup2", none, None)?;
     let line = fs::read_to_string("/proc/cmdline")?;
