@@ -8,6 +8,7 @@
 //! INVARIANT: an attack holds only if its effect is absent with the walls and present without them.
 
 mod effect;
+mod hearing;
 mod list;
 pub mod native;
 mod python;
