@@ -7,6 +7,7 @@
 use crate::Result;
 use crate::cells::{CELLS, Cell};
 use rustix::mount::{MountFlags, mount};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
@@ -285,7 +286,16 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// LIMIT: descriptors of a process in the guest, as systemd would allow; the kernel's own limit is no
+/// higher than that of a sandbox, which then could not be seen to hold.
+const OPEN_FILES: u64 = 1 << 19;
+
 fn furnish() -> io::Result<()> {
+    let limit = Rlimit {
+        current: Some(1024),
+        maximum: Some(OPEN_FILES),
+    };
+    setrlimit(Resource::Nofile, limit)?;
     let none = MountFlags::empty();
     mount("none", "/proc", "proc", none, None)?;
     let stays = fs::read_to_string("/proc/cmdline")?.contains("stays=ram");

@@ -37,7 +37,8 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack {
         name: "perf",
         tries: "opens a performance counter",
-        walls: &[W::Seccomp],
+        // Debian allows it to the privileged only (perf_event_paranoid=3).
+        walls: KERNEL,
         steps: &[Call(C::PerfEventOpen, &[B(PERF), N(0), N(-1), N(-1), N(0)])],
         effect: Effect::Descriptor("anon_inode:[perf_event]"),
     },
