@@ -125,7 +125,9 @@ pub(crate) const CELLS: &[Cell] = &[
     ),
     here(
         "few-processes",
-        "g=/sys/fs/cgroup/pids/ringfence-few-$$; mkdir $g; echo 3 > $g/pids.max; echo $$ > $g/cgroup.procs",
+        "g=/sys/fs/cgroup/pids/ringfence-few-$$; mkdir $g; echo 4 > $g/pids.max; \
+         echo $$ > $g/cgroup.procs; code=0; \"$@\" || code=$?; \
+         echo $$ > /sys/fs/cgroup/pids/cgroup.procs; rmdir $g; exit $code",
         Missing::Everything,
         "pids.max",
     ),
