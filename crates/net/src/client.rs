@@ -235,8 +235,9 @@ pub(crate) async fn within<T>(
     }
 }
 
-/// Sends one request over a connected stream; the caller has set `Host`.
-pub(crate) async fn send_over<T>(
+/// Sends one request over any connected stream, which is closed with the body of the response. The
+/// `Host` header and the form of the target are the caller's.
+pub async fn send_over<T>(
     stream: T,
     mut request: Request<Body>,
     limits: ClientLimits,

@@ -7,6 +7,8 @@ mod framing;
 #[cfg(test)]
 mod listen;
 #[cfg(test)]
+mod reach;
+#[cfg(test)]
 mod tls;
 #[cfg(test)]
 mod world;
