@@ -126,14 +126,66 @@ pub struct Mount {
     pub access: Access,
 }
 
-/// A listening socket that the host binds inside the network namespace on 127.0.0.1. Whoever
-/// connects to it is identified by the socket, not by anything it says.
+/// What the socket of a door is.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum DoorKind {
+    /// A TCP listener on 127.0.0.1.
+    #[default]
+    Stream,
+    /// A UDP socket on 127.0.0.1.
+    Datagram,
+    /// A TCP listener for connections to any address whatever. A sandbox with such a door routes
+    /// every destination to its own loopback, so a program that knows no proxy comes here too; the
+    /// address it meant is the local address of the accepted connection.
+    AnyStream,
+}
+
+impl DoorKind {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it a reference")]
+    fn is_stream(&self) -> bool {
+        *self == Self::Stream
+    }
+}
+
+/// A socket that the host binds inside the network namespace. Whoever comes through it is
+/// identified by the socket, not by anything it says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Door {
     /// `gateway`, `exec`, …
     pub name: String,
     /// The port inside.
     pub port: u16,
+    /// What the socket is.
+    #[serde(default, skip_serializing_if = "DoorKind::is_stream")]
+    pub kind: DoorKind,
+}
+
+impl Door {
+    /// A TCP listener on 127.0.0.1.
+    pub fn stream(name: impl Into<String>, port: u16) -> Self {
+        Self::new(name, port, DoorKind::Stream)
+    }
+
+    /// A UDP socket on 127.0.0.1.
+    pub fn datagram(name: impl Into<String>, port: u16) -> Self {
+        Self::new(name, port, DoorKind::Datagram)
+    }
+
+    /// A TCP listener for every address.
+    pub fn any_stream(name: impl Into<String>, port: u16) -> Self {
+        Self::new(name, port, DoorKind::AnyStream)
+    }
+
+    fn new(name: impl Into<String>, port: u16, kind: DoorKind) -> Self {
+        Self {
+            name: name.into(),
+            port,
+            kind,
+        }
+    }
 }
 
 /// Whether a missing wall refuses the start.

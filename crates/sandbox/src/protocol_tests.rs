@@ -19,10 +19,7 @@ fn request(ask: Ask) -> Request {
 
 fn spec() -> Spec {
     let mut spec = Spec::new(sandbox(), ProjectId::host());
-    spec.doors.push(Door {
-        name: "gateway".to_owned(),
-        port: 8080,
-    });
+    spec.doors.push(Door::stream("gateway", 8080));
     spec
 }
 

@@ -160,11 +160,10 @@ fn spec(app: &App, id: SandboxId, folder: &Path, strictness: Strictness) -> Spec
         target: PROJECT_INSIDE.into(),
         access: Access::ReadOnly,
     });
-    let door = |name: &str, port| Door {
-        name: name.to_owned(),
-        port,
-    };
-    spec.doors = vec![door("gateway", GATEWAY_DOOR), door("exec", EXEC_DOOR)];
+    spec.doors = vec![
+        Door::stream("gateway", GATEWAY_DOOR),
+        Door::stream("exec", EXEC_DOOR),
+    ];
     spec
 }
 

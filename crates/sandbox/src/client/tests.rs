@@ -64,10 +64,7 @@ fn stage<F: Future<Output = ()>>(
 
 fn spec() -> Spec {
     let mut spec = Spec::new(id(), ProjectId::host());
-    spec.doors.push(Door {
-        name: "gateway".to_owned(),
-        port: 80,
-    });
+    spec.doors.push(Door::stream("gateway", 80));
     spec
 }
 

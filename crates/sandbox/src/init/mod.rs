@@ -5,6 +5,7 @@
 //! INVARIANT: when the owner's end of the socket is closed, this process ends, and the kernel ends
 //! every other process of the pid namespace with it.
 
+mod doors;
 mod exec;
 mod serve;
 
@@ -18,7 +19,6 @@ use ringfence_sys::seccomp::Filters;
 use ringfence_sys::seqpacket::SeqPacket;
 use ringfence_sys::{attack, netns, ns, process, spawn};
 use std::fs::File;
-use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// What every init of a zygote starts with.
@@ -102,7 +102,7 @@ fn build(
     channel: &SeqPacket,
     trees: Vec<Tree>,
     inherited: &Inherited,
-) -> Result<(Vec<TcpListener>, Vec<ProbeFinding>), Failure> {
+) -> Result<(Vec<OwnedFd>, Vec<ProbeFinding>), Failure> {
     let at = |step: &'static str| move |e: std::io::Error| Failure::new(step, &e);
     let trees = if trees.len() == spec.mounts.len() {
         trees
@@ -131,16 +131,7 @@ fn build(
         root::build(spec, &trees, inherited.weakened)?;
     }
     drop(trees);
-    let doors = spec
-        .doors
-        .iter()
-        .map(|door| {
-            TcpListener::bind(("127.0.0.1", door.port))
-                // Whoever serves a door polls it; a blocking accept would hang on a peer that left.
-                .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
-                .map_err(|e| Failure::new(&format!("bind door {} at {}", door.name, door.port), &e))
-        })
-        .collect::<Result<Vec<_>, _>>()?;
+    let doors = doors::bind(&spec.doors)?;
     let findings = lock::close(spec, inherited)?;
     Ok((doors, findings))
 }

@@ -36,7 +36,7 @@ const ETC: [&str; 8] = [
     "localtime",
 ];
 /// Files written by us, the same for every sandbox.
-const WRITTEN: [(&str, &str); 6] = [
+const WRITTEN: [(&str, &str); 4] = [
     (
         "passwd",
         "root:x:0:0:sandbox:/tmp:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
@@ -46,13 +46,28 @@ const WRITTEN: [(&str, &str); 6] = [
         "hosts",
         "127.0.0.1 localhost sandbox\n::1 localhost sandbox\n",
     ),
+    ("hostname", "sandbox\n"),
+];
+/// How names are found where no door answers questions about them, and where one does.
+const WITHOUT_NAMES: [(&str, &str); 2] = [
     (
         "nsswitch.conf",
         "passwd: files\ngroup: files\nhosts: files\n",
     ),
     ("resolv.conf", ""),
-    ("hostname", "sandbox\n"),
 ];
+const WITH_NAMES: [(&str, &str); 2] = [
+    (
+        "nsswitch.conf",
+        "passwd: files\ngroup: files\nhosts: files dns\n",
+    ),
+    (
+        "resolv.conf",
+        "nameserver 127.0.0.1\noptions attempts:1 timeout:5\n",
+    ),
+];
+/// Where resolv.conf(5) finds a name server.
+const NAMES_PORT: u16 = 53;
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 const LINKS: [(&str, &str); 4] = [
     ("fd", "/proc/self/fd"),
@@ -96,7 +111,7 @@ pub(crate) fn build(spec: &Spec, trees: &[Tree], weakened: Weakened) -> Result<(
     let root = at("mount a new root", Tree::new("tmpfs", &options, false))?;
     at("attach the new root", mount::attach_as_working_root(&root))?;
     system(&root)?;
-    etc(&root)?;
+    etc(&root, spec)?;
     devices(&root)?;
     processes(&root)?;
     if !weakened.lacks(Weakness::NoFurtherUsers) && !weakened.lacks(Weakness::UserNamespace) {
@@ -167,9 +182,11 @@ fn system(root: &Tree) -> Result<(), Failure> {
         .try_for_each(|name| show(root, &Path::new("/").join(name)))
 }
 
-fn etc(root: &Tree) -> Result<(), Failure> {
+fn etc(root: &Tree, spec: &Spec) -> Result<(), Failure> {
     at("make /etc", fs::create_dir("etc"))?;
-    for (name, content) in WRITTEN {
+    let answered = spec.doors.iter().any(|door| door.port == NAMES_PORT);
+    let names = if answered { WITH_NAMES } else { WITHOUT_NAMES };
+    for (name, content) in WRITTEN.into_iter().chain(names) {
         at(
             "write /etc",
             fs::write(Path::new("etc").join(name), content),

@@ -10,7 +10,7 @@ use crate::protocol::{Answer, Ask, DOORS_MAX, Notice, evidence_parts};
 use crate::zygote::{InitNotice, Started, Zygote};
 use ringfence_core::error::{ErrorCode, Explained};
 use ringfence_core::ids::SandboxId;
-use ringfence_core::isolation::{Access, Ended, ExecRequest, Mount, Spec, Strictness};
+use ringfence_core::isolation::{Access, DoorKind, Ended, ExecRequest, Mount, Spec, Strictness};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -295,10 +295,13 @@ impl Sandboxes {
         }
     }
 
-    /// The doors that have no server behind them.
+    /// The doors that have no server behind them and at which somebody can be answered. Datagrams
+    /// wait in their socket for the next server.
     pub(super) fn orphaned_doors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let orphans = self.live.values().filter(|live| !live.attached);
-        orphans.flat_map(|live| live.started.doors.iter().map(|(_, fd)| fd.as_fd()))
+        let doors = orphans.flat_map(|live| &live.started.doors);
+        let streams = doors.filter(|(door, _)| door.kind != DoorKind::Datagram);
+        streams.map(|(_, fd)| fd.as_fd())
     }
 
     /// What says something when an init has something to say.
@@ -510,16 +513,10 @@ mod tests {
         let mut many = spec();
         let ports = 1..=u16::try_from(DOORS_MAX).unwrap();
         many.doors = ports
-            .map(|port| Door {
-                name: port.to_string(),
-                port,
-            })
+            .map(|port| Door::stream(port.to_string(), port))
             .collect();
         assert_eq!(Permits::default().check(&mut many), Ok(()));
-        many.doors.push(Door {
-            name: "more".to_owned(),
-            port: 99,
-        });
+        many.doors.push(Door::stream("more", 99));
         assert!(Permits::default().check(&mut many).is_err());
         let beside = DOORS_MAX + 2 * EXECS_MAX;
         assert!(

@@ -1,7 +1,7 @@
 //! Whether a spec can be built at all, said before anything is built.
 
 use crate::error::SandboxError;
-use ringfence_core::isolation::Spec;
+use ringfence_core::isolation::{Door, DoorKind, Spec};
 use std::collections::BTreeSet;
 use std::path::{Component, Path};
 
@@ -46,8 +46,9 @@ pub(crate) fn check(spec: &Spec) -> Result<(), SandboxError> {
     if matches!(spec.id.as_str(), "." | "..") {
         return refuse("its id is a path".to_owned());
     }
-    let ports: BTreeSet<u16> = spec.doors.iter().map(|d| d.port).collect();
-    if ports.len() != spec.doors.len() || ports.contains(&0) {
+    let datagram = |door: &Door| door.kind == DoorKind::Datagram;
+    let ports: BTreeSet<(bool, u16)> = spec.doors.iter().map(|d| (datagram(d), d.port)).collect();
+    if ports.len() != spec.doors.len() || spec.doors.iter().any(|d| d.port == 0) {
         return refuse("two doors have the same port, or one has port 0".to_owned());
     }
     spec.mounts.iter().try_for_each(|mount| {
@@ -82,7 +83,7 @@ fn plain(path: &Path) -> Result<(), SandboxError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ringfence_core::isolation::{Access, Door, Mount};
+    use ringfence_core::isolation::{Access, Mount};
 
     fn spec() -> Spec {
         Spec::new("s1".parse().unwrap(), "p".parse().unwrap())
@@ -122,12 +123,7 @@ mod tests {
         spec.memory_bytes = MEMORY_BYTES_MIN;
         spec.processes = PROCESSES_MIN;
         let count = u16::try_from(DOORS_MAX).unwrap();
-        spec.doors = (1..=count)
-            .map(|port| Door {
-                name: "d".to_owned(),
-                port,
-            })
-            .collect();
+        spec.doors = (1..=count).map(|port| Door::stream("d", port)).collect();
         let one = mounted("/srv", "/srv").mounts;
         spec.mounts = one.iter().cycle().take(MOUNTS_MAX).cloned().collect();
         assert!(check(&spec).is_ok());
@@ -138,23 +134,14 @@ mod tests {
         };
         assert!(broken(|s| s.memory_bytes -= 1));
         assert!(broken(|s| s.processes -= 1));
-        assert!(broken(|s| s.doors.push(Door {
-            name: "d".to_owned(),
-            port: 99
-        })));
+        assert!(broken(|s| s.doors.push(Door::stream("d", 99))));
         assert!(broken(|s| s.mounts.push(s.mounts[0].clone())));
     }
 
     #[test]
     fn two_doors_on_one_port_are_refused() {
         let mut spec = spec();
-        spec.doors = vec![
-            Door {
-                name: "a".to_owned(),
-                port: 80
-            };
-            2
-        ];
+        spec.doors = vec![Door::stream("a", 80); 2];
         assert!(check(&spec).is_err());
     }
 }

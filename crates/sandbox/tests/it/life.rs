@@ -110,10 +110,7 @@ fn a_door_is_reached_from_inside_and_tells_sandboxes_apart() {
     }
     let zygote = Zygote::launch(options()).unwrap();
     let mut with_door = spec();
-    with_door.doors = vec![Door {
-        name: "gateway".to_owned(),
-        port: 8080,
-    }];
+    with_door.doors = vec![Door::stream("gateway", 8080)];
     let mut first = zygote.start(&with_door).unwrap();
     with_door.id = unique("test").parse().unwrap();
     let mut second = zygote.start(&with_door).unwrap();

@@ -3,6 +3,8 @@
 //! Each test of a wall also shows that the attack works where the wall is not.
 
 #[cfg(test)]
+mod doors;
+#[cfg(test)]
 mod fence;
 #[cfg(test)]
 mod life;

@@ -141,10 +141,7 @@ fn with_client<T, F: Future<Output = T>>(
 
 fn spec() -> Spec {
     let mut spec = Spec::new(unique("stage").parse().unwrap(), "tests".parse().unwrap());
-    spec.doors.push(Door {
-        name: "gateway".to_owned(),
-        port: 8080,
-    });
+    spec.doors.push(Door::stream("gateway", 8080));
     spec
 }
 

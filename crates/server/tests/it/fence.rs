@@ -86,11 +86,7 @@ impl Fence {
     pub(crate) fn leave_behind(&self, id: &str, project: &str) -> Arc<Cell> {
         let mut spec = Spec::new(id.parse().unwrap(), project.parse().unwrap());
         if id.starts_with("app-") {
-            let door = |name: &str, port| Door {
-                name: name.to_owned(),
-                port,
-            };
-            spec.doors = vec![door("gateway", 8081), door("exec", 8082)];
+            spec.doors = vec![Door::stream("gateway", 8081), Door::stream("exec", 8082)];
         }
         let cell = Arc::new(self.cell(spec));
         self.cells.lock().unwrap().push(Arc::clone(&cell));
