@@ -84,6 +84,8 @@ actions! {
     BreakerChange = "breaker.change",
     /// A code execution through the exec API.
     ExecFinish = "exec.finish",
+    /// A sandbox reached a host for the first time.
+    EgressOpen = "egress.open",
     /// A model was registered or changed its stage.
     ModelStage = "model.stage",
     /// A training run began or ended; the detail names data, code and output.

@@ -11,6 +11,7 @@
 
 pub mod attack;
 pub mod client;
+pub mod egress;
 pub mod error;
 pub mod exec_service;
 pub mod host;
