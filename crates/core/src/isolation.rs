@@ -144,7 +144,10 @@ pub enum DoorKind {
 }
 
 impl DoorKind {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it a reference")]
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde hands it a reference"
+    )]
     fn is_stream(&self) -> bool {
         *self == Self::Stream
     }

@@ -5,6 +5,7 @@ use crate::console::session::Door;
 use crate::output::Output;
 use crate::sealed::Sealed;
 use crate::tasks::TaskGroup;
+use crate::wire::egress::WayOut;
 use crate::wire::gateway::KeyShelf;
 use ringfence_core::digest::Digest;
 use ringfence_core::error::{ErrorCode, Explained};
@@ -48,6 +49,8 @@ pub struct App {
     pub entropy: Arc<dyn Entropy>,
     /// API keys in memory.
     pub keys: Arc<KeyShelf>,
+    /// What hosted programs may reach outside.
+    pub way_out: WayOut,
     /// The key under which API keys are hashed.
     pub pepper: HmacKey,
     /// Who may sign in to the console.

@@ -19,6 +19,7 @@ use ringfence_core::ports::{AdoptedExec, Breaker as _, Isolation, Running, Sandb
 use ringfence_gateway::limit::Limiter;
 use ringfence_gateway::{Gateway, Peer};
 use ringfence_net::listen::{Listener, ServeLimits, serve};
+use ringfence_sandbox::egress;
 use ringfence_sandbox::exec_service::ExecPolicy;
 use ringfence_watch::kinds;
 use serde_json::json;
@@ -102,8 +103,13 @@ pub fn take_over(app: &Arc<App>, sandbox: Arc<dyn Sandbox>, services: &Services,
         facts.sandbox = Some(sandbox.id().to_string());
     });
     app.host(Some(Arc::clone(&sandbox)));
+    let way_out = app.way_out.of_sandbox(app, sandbox.as_ref());
     for (door, socket) in sandbox.take_doors() {
-        open(app, &sandbox, &door, socket, services);
+        if egress::is_door(&door) {
+            crate::wire::egress::serve(app, &way_out, door, socket);
+        } else {
+            open(app, &sandbox, &door, socket, services);
+        }
     }
     let Some(assistant) = app.config.assistant.clone() else {
         return;
@@ -164,6 +170,7 @@ fn spec(app: &App, id: SandboxId, folder: &Path, strictness: Strictness) -> Spec
         Door::stream("gateway", GATEWAY_DOOR),
         Door::stream("exec", EXEC_DOOR),
     ];
+    spec.doors.extend(egress::doors(&app.config.egress));
     spec
 }
 
@@ -213,7 +220,8 @@ fn environment(app: &App, assistant: &Assistant) -> Vec<(String, String)> {
         .env
         .iter()
         .map(|(name, value)| (name.clone(), value.clone()));
-    fixed.chain(own).collect()
+    let way_out = egress::environment(&app.config.egress);
+    fixed.chain(way_out).chain(own).collect()
 }
 
 /// Serves one door. Who comes through it is known by the socket.

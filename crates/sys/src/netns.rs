@@ -67,16 +67,10 @@ pub fn make_everything_local() -> io::Result<()> {
 
 fn add_local_default(family: libc::c_int) -> io::Result<()> {
     use rustix::net::{
-        AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send,
-        socket_with,
+        AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with,
     };
     let kind = SocketType::RAW;
-    let socket = socket_with(
-        AddressFamily::NETLINK,
-        kind,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
+    let socket = socket_with(AddressFamily::NETLINK, kind, SocketFlags::CLOEXEC, None)?;
     send(&socket, &local_default(family), SendFlags::empty())?;
     let mut answer = [0; 64];
     let (length, _) = recv(&socket, &mut answer, RecvFlags::empty())?;

@@ -78,9 +78,11 @@ fn read(rest: Vec<OsString>) -> Result<Handed, Explained> {
     };
     ringfence_sys::process::set_not_dumpable().map_err(|e| misplaced().because(e))?;
     let readable = project.try_clone().map_err(|e| misplaced().because(e))?;
+    // Which name servers the host asks; the way out asks the same, over TCP.
+    let names = Place::IfPresent("/etc/resolv.conf".into());
+    let read = vec![Place::Fd(readable), names];
     let confinement =
-        Confinement::server(vec![Place::Fd(readable)], vec![Place::Path(folder.clone())])
-            .with_strictness(strictness);
+        Confinement::server(read, vec![Place::Path(folder.clone())]).with_strictness(strictness);
     apply(confinement).map_err(|e| Explained::of(&e))?;
     let options = Options {
         // The supervisor opened the folder; this user may not be able to walk to it.

@@ -180,6 +180,11 @@ impl Egress {
         })
     }
 
+    /// Whose way out it is.
+    pub fn sandbox(&self) -> &SandboxId {
+        &self.parts.sandbox
+    }
+
     /// Closes the way out, open connections included, or opens it again.
     pub fn close(&self, closed: bool) {
         self.closed.send_replace(closed);

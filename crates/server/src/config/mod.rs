@@ -30,6 +30,9 @@ pub struct Config {
     /// What the assistant's sandbox may use.
     #[serde(default)]
     pub sandbox: SandboxConfig,
+    /// What hosted programs may reach outside.
+    #[serde(default)]
+    pub egress: ringfence_sandbox::egress::EgressConfig,
     /// Models, the first is the default.
     #[serde(default, rename = "model")]
     pub models: Vec<Model>,

@@ -200,7 +200,8 @@ pub fn check(file: &str, config: &Config) -> Result<(), ConfigError> {
         .or_else(|| listeners(config))
         .or_else(|| what_runs(config))
         .or_else(|| witnesses(config))
-        .or_else(|| state(config));
+        .or_else(|| state(config))
+        .or_else(|| way_out(config));
     match refusal {
         None => Ok(()),
         Some((key, reason, help)) => Err(ConfigError::Refused {
@@ -304,6 +305,33 @@ fn state(config: &Config) -> Option<Refusal> {
         ),
     };
     Some(("store.url", reason.to_owned(), help))
+}
+
+/// Ports at which a program that knows no proxy is heard.
+const TRANSPARENT_PORTS: [u16; 2] = [80, 443];
+
+fn way_out(config: &Config) -> Option<Refusal> {
+    if !config.egress.transparent {
+        return None;
+    }
+    if !config.egress.is_open() {
+        let reason = "no host is listed, so there is no way out to be transparent".to_owned();
+        return Some((
+            "egress.transparent",
+            reason,
+            "list hosts, or remove the key",
+        ));
+    }
+    let port = config.assistant.as_ref()?.port;
+    if !TRANSPARENT_PORTS.contains(&port) {
+        return None;
+    }
+    let reason = format!("port {port} is where connections out are heard");
+    Some((
+        "assistant.port",
+        reason,
+        "let the assistant listen at another port",
+    ))
 }
 
 #[cfg(test)]
@@ -420,6 +448,24 @@ mod tests {
                 "{refused:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_transparent_way_out_needs_hosts_and_its_own_ports() {
+        let with = |port: u16, hosts: &str| {
+            let text = format!(
+                "{SMALL}[assistant]\ncommand = [\"x\"]\nport = {port}\n\
+                 [egress]\ntransparent = true\nhosts = [{hosts}]\n"
+            );
+            parse("f", &text).map_err(|e| e.place().unwrap_or_default())
+        };
+        assert!(with(8090, "\"a.example\"").is_ok());
+        assert_eq!(with(8090, "").err().unwrap(), "f, key egress.transparent");
+        assert_eq!(
+            with(443, "\"a.example\"").err().unwrap(),
+            "f, key assistant.port"
+        );
+        assert_eq!(with(8090, "\"10.0.0.1\"").err().unwrap(), "f:8:9");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::console::session::Door;
 use crate::output::Output;
 use crate::sealed::Sealed;
 use crate::tasks::TaskGroup;
+use crate::wire::egress::WayOut;
 use crate::wire::gateway::KeyShelf;
 use crate::wire::record::Sink;
 use ringfence_core::digest::Digest;
@@ -100,6 +101,7 @@ pub(super) async fn lay(
         clock: Arc::clone(&options.clock),
         entropy: Arc::clone(&options.entropy),
         keys: Arc::new(KeyShelf::of(rows)),
+        way_out: WayOut::of(&config.egress)?,
         terminal: Arc::clone(&options.terminal),
         respond,
         webhooks,

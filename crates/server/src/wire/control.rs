@@ -15,6 +15,8 @@ impl Control for Hands {
             match (&action.intervention, &action.target) {
                 (Intervention::Freeze, Target::Sandbox(_)) => self.freeze(&action, true).await,
                 (Intervention::Thaw, Target::Sandbox(_)) => self.freeze(&action, false).await,
+                (Intervention::CloseEgress, Target::Sandbox(_)) => self.close_egress(&action, true),
+                (Intervention::OpenEgress, Target::Sandbox(_)) => self.close_egress(&action, false),
                 (Intervention::Freeze, Target::Key(_)) => {
                     self.0.watch.breakers().freeze(&action.target);
                     Ok(())
@@ -45,6 +47,17 @@ impl Hands {
             Some(sandbox) => sandbox.freeze(frozen).await,
             None => Err(refused(action)),
         }
+    }
+}
+
+impl Hands {
+    fn close_egress(&self, action: &ControlAction, closed: bool) -> Result<(), Explained> {
+        let Target::Sandbox(id) = &action.target else {
+            return Err(refused(action));
+        };
+        let egress = self.0.way_out.find(id).ok_or_else(|| refused(action))?;
+        egress.close(closed);
+        Ok(())
     }
 }
 
