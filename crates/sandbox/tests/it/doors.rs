@@ -1,29 +1,9 @@
 //! Doors of every kind, from inside.
 
-use crate::support::{exec, privileged, spec, started};
+use crate::support::{print_of, privileged, spec, started};
 use ringfence_core::isolation::Door;
-use ringfence_sandbox::zygote::InitNotice;
-use std::fs::File;
-use std::io::Read as _;
 use std::net::{TcpListener, UdpSocket};
 use std::time::Duration;
-
-/// Runs Python in a started sandbox and returns what it printed.
-fn print_of(started: &mut ringfence_sandbox::zygote::Started, script: &str) -> String {
-    let request = exec(&["python3", "-c", script]);
-    let (id, [stdin, stdout, stderr]) = started.init.exec(&request).unwrap();
-    drop(stdin);
-    let mut text = String::new();
-    File::from(stdout).read_to_string(&mut text).unwrap();
-    File::from(stderr).read_to_string(&mut text).unwrap();
-    loop {
-        let Some(InitNotice::Ended { exec_id, .. }) = started.init.next_notice().unwrap() else {
-            continue;
-        };
-        assert_eq!(exec_id, id);
-        return text.trim().to_owned();
-    }
-}
 
 fn connecting_to(addresses: &[&str]) -> String {
     format!(

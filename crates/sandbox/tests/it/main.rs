@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod doors;
 #[cfg(test)]
+mod egress;
+#[cfg(test)]
 mod fence;
 #[cfg(test)]
 mod life;

@@ -3,7 +3,9 @@
 
 use ringfence_core::isolation::{Access, Ended, ExecRequest, Mount, Program, Spec};
 use ringfence_sandbox::oneshot::{self, OneShot, OneShotReport, Streams};
-use ringfence_sandbox::zygote::{Started, Zygote, ZygoteOptions};
+use ringfence_sandbox::zygote::{InitNotice, Started, Zygote, ZygoteOptions};
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -83,6 +85,23 @@ pub(crate) fn texts(report: OneShotReport) -> (Ended, String, String) {
         text(report.stdout.bytes),
         text(report.stderr.bytes),
     )
+}
+
+/// Runs Python in a started sandbox and returns what it printed.
+pub(crate) fn print_of(started: &mut Started, script: &str) -> String {
+    let request = exec(&["python3", "-c", script]);
+    let (id, [stdin, stdout, stderr]) = started.init.exec(&request).unwrap();
+    drop(stdin);
+    let mut text = String::new();
+    File::from(stdout).read_to_string(&mut text).unwrap();
+    File::from(stderr).read_to_string(&mut text).unwrap();
+    loop {
+        let Some(InitNotice::Ended { exec_id, .. }) = started.init.next_notice().unwrap() else {
+            continue;
+        };
+        assert_eq!(exec_id, id);
+        return text.trim().to_owned();
+    }
 }
 
 pub(crate) fn mount(source: &Path, target: &str, access: Access) -> Mount {
