@@ -16,10 +16,11 @@ use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame};
 use ringfence_core::ids::ProjectId;
-use ringfence_core::ports::Sandbox;
+use ringfence_core::ports::{BoxFuture, Sandbox};
 use ringfence_net::NetError;
 use ringfence_net::body::{self, Body};
 use ringfence_net::client::{ClientLimits, send_over_fd};
+use std::any::Any;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -28,19 +29,23 @@ use std::time::Duration;
 /// LIMIT: milliseconds to get a connection into the sandbox.
 pub const CONNECT_MS_MAX: u64 = 2_000;
 
+/// Holds an instance of an app for one request; it is dropped when the answer has been read.
+pub type Lease = Box<dyn Any + Send>;
+
 /// A hosted app.
-#[derive(Clone)]
 pub struct App {
     /// The sandbox it runs in.
     pub sandbox: Arc<dyn Sandbox>,
     /// The port it listens on, inside.
     pub port: u16,
+    /// What holds it, if it is this request's alone.
+    pub lease: Option<Lease>,
 }
 
 /// Which apps there are.
 pub trait AppDirectory: Send + Sync {
-    /// The app of a project.
-    fn app(&self, project: &ProjectId) -> Option<App>;
+    /// The app of a project; an instance for this request, if the project wants that.
+    fn app<'a>(&'a self, project: &'a ProjectId) -> BoxFuture<'a, Option<App>>;
 }
 
 /// What an app sees of a request's headers: nothing that says who asks, and no key.
@@ -68,13 +73,14 @@ pub async fn forward(
     mut settlement: Settlement,
 ) -> Result<Response<Body>, GatewayError> {
     match call(directory, project, target, head, content).await {
-        Ok(response) => {
+        Ok((response, lease)) => {
             let (parts, content) = response.into_parts();
             settlement.facts.status = parts.status.as_u16();
             settlement.first_octet();
             let content = Settled {
                 inner: content,
                 settlement: Some(settlement),
+                lease,
             };
             let mut response = Response::new(content.boxed_unsync());
             *response.status_mut() = parts.status;
@@ -97,8 +103,9 @@ async fn call(
     target: &str,
     head: &Parts,
     content: Body,
-) -> Result<Response<Body>, GatewayError> {
-    let app = directory.app(project).ok_or(GatewayError::AppUnknown)?;
+) -> Result<(Response<Body>, Option<Lease>), GatewayError> {
+    let app = directory.app(project).await;
+    let app = app.ok_or(GatewayError::AppUnknown)?;
     let connect = app.sandbox.connect(app.port);
     let socket = tokio::time::timeout(Duration::from_millis(CONNECT_MS_MAX), connect)
         .await
@@ -122,7 +129,7 @@ async fn call(
     if response.status().is_informational() {
         Err(GatewayError::AppDown)
     } else {
-        Ok(response)
+        Ok((response, app.lease))
     }
 }
 
@@ -138,6 +145,7 @@ fn copy(from: &HeaderMap, to: &mut HeaderMap, names: &[HeaderName]) {
 struct Settled {
     inner: Body,
     settlement: Option<Settlement>,
+    lease: Option<Lease>,
 }
 
 impl HttpBody for Settled {
@@ -167,6 +175,9 @@ impl HttpBody for Settled {
                 }
             }
             _ => {}
+        }
+        if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
+            self.lease = None;
         }
         polled
     }

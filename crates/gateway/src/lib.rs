@@ -28,7 +28,7 @@ pub mod routes;
 pub mod settle;
 pub mod upstream;
 
-pub use apps::{App, AppDirectory};
+pub use apps::{App, AppDirectory, Lease};
 pub use config::GatewayConfig;
 pub use error::GatewayError;
 pub use guard::{DetectGuard, Guard};

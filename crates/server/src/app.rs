@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::console::session::Door;
+use crate::instances::Pool;
 use crate::output::Output;
 use crate::sealed::Sealed;
 use crate::tasks::TaskGroup;
@@ -71,6 +72,8 @@ pub struct App {
     pub facts: RwLock<Facts>,
     /// Why nothing may be recorded any more: a witness knows the log otherwise. Never unset.
     pub halted: Arc<OnceLock<Explained>>,
+    /// The instances of an assistant that answers each request afresh.
+    pub pool: OnceLock<Arc<Pool>>,
     /// The sandbox of the hosted assistant, while it lives.
     pub hosted: Mutex<Option<Arc<dyn Sandbox>>>,
 }

@@ -1,13 +1,11 @@
 //! The hosted assistant: its sandbox, its doors, what it prints, and what happens when it ends.
 
 use crate::app::{App, broken};
-use crate::config::Assistant;
+use crate::config::{Assistant, RequestIsolation};
+use crate::doors;
+use crate::instances::{self, Recipe};
 use crate::output::Output;
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::StatusCode;
-use axum::middleware::{self, Next};
-use axum::response::{IntoResponse as _, Response};
 use ringfence_core::error::Explained;
 use ringfence_core::event::{Occurrence, Target};
 use ringfence_core::ids::SandboxId;
@@ -15,14 +13,11 @@ use ringfence_core::isolation::{
     Access, Door, Ended, ExecRequest, Mount, Program, Spec, Strictness,
 };
 use ringfence_core::leaf::{LeafAction, Outcome};
-use ringfence_core::ports::{AdoptedExec, Breaker as _, Isolation, Running, Sandbox};
-use ringfence_gateway::limit::Limiter;
-use ringfence_gateway::{Gateway, Peer};
-use ringfence_net::listen::{Listener, ServeLimits, serve};
+use ringfence_core::ports::{AdoptedExec, Isolation, Running, Sandbox};
+use ringfence_gateway::Gateway;
 use ringfence_sandbox::egress;
 use ringfence_sandbox::exec_service::ExecPolicy;
 use ringfence_watch::kinds;
-use serde_json::json;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -52,6 +47,7 @@ const SAMPLE_MS: u64 = 2_000;
 const RESTART_MS: u64 = 500;
 
 /// What the doors lead to.
+#[derive(Clone)]
 pub struct Services {
     /// The gateway.
     pub gateway: Arc<Gateway>,
@@ -59,16 +55,31 @@ pub struct Services {
     pub exec: Router,
 }
 
-/// Starts the sandbox of the assistant and everything that belongs to it.
-pub async fn start(
-    app: &Arc<App>,
-    isolation: &dyn Isolation,
-    folder: &Path,
-    strictness: Strictness,
-    services: &Services,
-) -> Result<(), Explained> {
+/// Starts the sandbox of the assistant and everything that belongs to it, or the instances of one
+/// that answers each request afresh.
+pub async fn start(app: &Arc<App>, recipe: Recipe) -> Result<(), Explained> {
+    let assistant = app.config.assistant.as_ref();
+    if let Some(assistant) = assistant.filter(|a| a.isolation == RequestIsolation::Request) {
+        let pool = instances::start(app, recipe, assistant);
+        return app
+            .pool
+            .set(pool)
+            .map_err(|_| broken("two pools were started"));
+    }
     let id = fresh_id(app, ID_PREFIX)?;
-    let sandbox = isolation.start(spec(app, id, folder, strictness)).await?;
+    let spec = spec(app, id, &recipe.folder, recipe.strictness);
+    let sandbox = begin(app, recipe.isolation.as_ref(), spec).await?;
+    take_over(app, sandbox, &recipe.services, Begin::Fresh);
+    Ok(())
+}
+
+/// Starts a sandbox and records what it found when it attacked itself.
+pub async fn begin(
+    app: &App,
+    isolation: &dyn Isolation,
+    spec: Spec,
+) -> Result<Arc<dyn Sandbox>, Explained> {
+    let sandbox = isolation.start(spec).await?;
     let missing: Vec<String> = sandbox
         .attestation()
         .missing()
@@ -83,9 +94,13 @@ pub async fn start(
         )
         .with("walls_standing", i64::try_from(standing).unwrap_or(0))
         .with("walls_missing", missing);
-    app.record(leaf).await?;
-    take_over(app, sandbox, services, Begin::Fresh);
-    Ok(())
+    if let Err(error) = app.record(leaf).await {
+        // What cannot be recorded does not run.
+        let _failed = sandbox.close().await;
+        return Err(error);
+    }
+    app.learn(|facts| facts.walls.clone_from(&sandbox.attestation().walls));
+    Ok(sandbox)
 }
 
 /// Whether the assistant's program is to be started or runs already.
@@ -103,13 +118,8 @@ pub fn take_over(app: &Arc<App>, sandbox: Arc<dyn Sandbox>, services: &Services,
         facts.sandbox = Some(sandbox.id().to_string());
     });
     app.host(Some(Arc::clone(&sandbox)));
-    let way_out = app.way_out.of_sandbox(app, sandbox.as_ref());
-    for (door, socket) in sandbox.take_doors() {
-        if egress::is_door(&door) {
-            crate::wire::egress::serve(app, &way_out, door, socket);
-        } else {
-            open(app, &sandbox, &door, socket, services);
-        }
+    for door in doors::all(app, &sandbox, services, &app.tasks.stopping()) {
+        app.tasks.add(door);
     }
     let Some(assistant) = app.config.assistant.clone() else {
         return;
@@ -125,6 +135,9 @@ pub fn take_over(app: &Arc<App>, sandbox: Arc<dyn Sandbox>, services: &Services,
 /// Waits until the assistant listens, or says that it does not yet, and begins to measure it. Only
 /// then are its commands suggested: what is printed must work when it is pasted.
 pub async fn settle(app: &Arc<App>) -> bool {
+    if let Some(pool) = app.pool.get() {
+        return pool.settled().await;
+    }
     let Some(sandbox) = app.sandbox() else {
         return true;
     };
@@ -153,7 +166,8 @@ pub fn fresh_id(app: &App, prefix: &str) -> Result<SandboxId, Explained> {
         .map_err(|_| broken("a sandbox id was not an id"))
 }
 
-fn spec(app: &App, id: SandboxId, folder: &Path, strictness: Strictness) -> Spec {
+/// What the sandbox of an assistant is asked to be.
+pub fn spec(app: &App, id: SandboxId, folder: &Path, strictness: Strictness) -> Spec {
     let wanted = &app.config.sandbox;
     let mut spec = Spec::new(id, app.project.clone());
     spec.memory_bytes = wanted.memory.0;
@@ -186,6 +200,16 @@ pub fn exec_policy(app: &App, strictness: Strictness) -> ExecPolicy {
     policy.timeout_ms_max = wanted.exec_timeout_ms;
     policy.strictness = strictness;
     policy
+}
+
+/// The assistant's program, as it is started.
+pub fn program(app: &App, assistant: &Assistant) -> ExecRequest {
+    ExecRequest {
+        program: Program::Command(assistant.command.clone()),
+        env: environment(app, assistant),
+        workdir: PROJECT_INSIDE.into(),
+        wall_ms: None,
+    }
 }
 
 fn environment(app: &App, assistant: &Assistant) -> Vec<(String, String)> {
@@ -224,94 +248,6 @@ fn environment(app: &App, assistant: &Assistant) -> Vec<(String, String)> {
     fixed.chain(way_out).chain(own).collect()
 }
 
-/// Serves one door. Who comes through it is known by the socket.
-fn open(
-    app: &Arc<App>,
-    sandbox: &Arc<dyn Sandbox>,
-    door: &Door,
-    socket: OwnedFd,
-    services: &Services,
-) {
-    let Ok(listener) = Listener::adopt_tcp(socket) else {
-        tracing::error!(door = door.name, "a door cannot be served");
-        return;
-    };
-    let stopping = app.tasks.stopping();
-    if door.name == "gateway" {
-        let gateway = Arc::clone(&services.gateway);
-        let (project, id) = (sandbox.project().clone(), sandbox.id().clone());
-        app.tasks.add(serve(
-            listener,
-            None,
-            ServeLimits::default(),
-            move |request, _origin| {
-                let gateway = Arc::clone(&gateway);
-                let peer = Peer::Door {
-                    project: project.clone(),
-                    sandbox: id.clone(),
-                };
-                async move { gateway.handle(request, peer).await }
-            },
-            stopping,
-        ));
-    } else {
-        let gate = ExecGate {
-            app: Arc::clone(app),
-            target: Target::Sandbox(sandbox.id().clone()),
-            limiter: Arc::default(),
-        };
-        let guarded = middleware::from_fn_with_state(gate, admit_exec);
-        let service = crate::web::service(services.exec.clone().layer(guarded));
-        app.tasks.add(serve(
-            listener,
-            None,
-            ServeLimits::default(),
-            service,
-            stopping,
-        ));
-    }
-}
-
-/// What stands before the exec service: the breaker and the limit of the sandbox that asks. Each
-/// execution is a sandbox and leaves in the log, so an unbounded caller could fill both.
-#[derive(Clone)]
-struct ExecGate {
-    app: Arc<App>,
-    target: Target,
-    limiter: Arc<Limiter>,
-}
-
-async fn admit_exec(State(gate): State<ExecGate>, request: Request, next: Next) -> Response {
-    let app = &gate.app;
-    let per_minute = app.config.gateway.limits.door_requests_per_minute;
-    let now_ns = app.clock.monotonic_ns();
-    let open = app.watch.breakers().admit(&gate.target);
-    let limited = gate.limiter.admit(&gate.target, per_minute, now_ns);
-    let (status, code, what) = match (open, limited) {
-        (true, Ok(())) => return next.run(request).await,
-        (false, _) => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "run/breaker-open",
-            "the breaker is open",
-        ),
-        (true, Err(_)) => (
-            StatusCode::TOO_MANY_REQUESTS,
-            "run/rate-limited",
-            "too many requests",
-        ),
-    };
-    let kind = if open {
-        "run.limit.refused"
-    } else {
-        kinds::BREAKER_REFUSED
-    };
-    let occurrence =
-        Occurrence::new(app.now(), app.project.clone(), gate.target.clone(), kind).denied(None);
-    app.events.emit(occurrence);
-    let body = json!({"error": {"code": code, "what": what, "help": "wait a minute"}});
-    (status, axum::Json(body)).into_response()
-}
-
 /// Runs the program, and starts it again when it ends, a limited number of times.
 async fn keep_running(
     app: Arc<App>,
@@ -334,12 +270,7 @@ async fn keep_running(
         }
     }
     for attempt in 1..=STARTS_MAX {
-        let request = ExecRequest {
-            program: Program::Command(assistant.command.clone()),
-            env: environment(&app, &assistant),
-            workdir: PROJECT_INSIDE.into(),
-            wall_ms: None,
-        };
+        let request = program(&app, &assistant);
         let ended = match sandbox.exec(request).await {
             Ok(running) => follow(running, &output).await,
             Err(error) => {
@@ -389,7 +320,7 @@ async fn stopped(app: &App, sandbox: &Arc<dyn Sandbox>) {
 }
 
 /// Keeps what a program prints until it ends.
-async fn follow(running: Running, output: &Arc<Output>) -> Ended {
+pub async fn follow(running: Running, output: &Arc<Output>) -> Ended {
     let Running {
         stdin,
         stdout,

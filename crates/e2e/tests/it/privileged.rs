@@ -6,6 +6,7 @@ mod admission;
 mod attacks;
 mod confinement;
 mod faults;
+mod isolation;
 mod life;
 mod log;
 mod metrics;

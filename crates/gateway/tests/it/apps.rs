@@ -82,6 +82,7 @@ fn hosting(address: Option<&str>) -> World {
         App {
             sandbox,
             port: 8000,
+            lease: None,
         },
     );
     world

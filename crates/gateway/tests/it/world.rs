@@ -178,8 +178,14 @@ impl KeyDirectory for Shelf {
 pub(crate) struct Apps(pub(crate) Mutex<HashMap<ProjectId, App>>);
 
 impl AppDirectory for Apps {
-    fn app(&self, project: &ProjectId) -> Option<App> {
-        self.0.lock().unwrap().get(project).cloned()
+    fn app<'a>(&'a self, project: &'a ProjectId) -> BoxFuture<'a, Option<App>> {
+        let apps = self.0.lock().unwrap();
+        let app = apps.get(project).map(|app| App {
+            sandbox: Arc::clone(&app.sandbox),
+            port: app.port,
+            lease: None,
+        });
+        Box::pin(std::future::ready(app))
     }
 }
 

@@ -94,6 +94,34 @@ pub struct Assistant {
     /// Further environment variables. Secrets do not belong here.
     #[serde(default)]
     pub env: std::collections::BTreeMap<String, String>,
+    /// What two requests share.
+    #[serde(default)]
+    pub isolation: RequestIsolation,
+    /// Instances that wait for a request, when each has one of its own.
+    #[serde(default = "parked")]
+    pub parked: usize,
+    /// Instances at the same time, waiting or in use.
+    #[serde(default = "instances_max")]
+    pub instances_max: usize,
+}
+
+fn parked() -> usize {
+    2
+}
+
+fn instances_max() -> usize {
+    8
+}
+
+/// What two requests to an assistant share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RequestIsolation {
+    /// One sandbox answers all of them.
+    #[default]
+    Workload,
+    /// Nothing: each is answered by an instance that has answered no other.
+    Request,
 }
 
 /// What the assistant's sandbox may use, and the limits of one code execution.

@@ -272,6 +272,14 @@ fn what_runs(config: &Config) -> Option<Refusal> {
         let help = "for example command = [\"python3\", \"assistant.py\"]";
         return Some(("assistant.command", "the command is empty".to_owned(), help));
     }
+    if let Some(assistant) = &config.assistant {
+        let (parked, most) = (assistant.parked, assistant.instances_max);
+        if parked == 0 || parked >= most || most > crate::instances::INSTANCES_MAX {
+            let reason = format!("{parked} of {most} instances cannot be parked");
+            let help = "park at least 1, and fewer than instances_max, which is at most 64";
+            return Some(("assistant.parked", reason, help));
+        }
+    }
     let known = |u: &str| u == "auto" || u == "demo" || u.starts_with("http://");
     let model = config.models.iter().find(|m| !known(&m.upstream))?;
     let reason = format!("{:?} is not an upstream", model.upstream);
@@ -448,6 +456,19 @@ mod tests {
                 "{refused:?}"
             );
         }
+    }
+
+    #[test]
+    fn instances_are_accepted_at_their_limits_and_refused_beyond() {
+        let with = |parked: usize, most: usize| {
+            let text = format!(
+                "{SMALL}[assistant]\ncommand = [\"x\"]\nport = 8090\nisolation = \"request\"\n\
+                 parked = {parked}\ninstances_max = {most}\n"
+            );
+            parse("f", &text).is_ok()
+        };
+        assert!(with(1, 2) && with(63, 64));
+        assert!(!with(0, 2) && !with(2, 2) && !with(1, 65));
     }
 
     #[test]

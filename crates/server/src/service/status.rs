@@ -79,6 +79,9 @@ pub async fn status(app: &App) -> Result<Status, Explained> {
     let assistant = match (&app.config.assistant, app.sandbox()) {
         (None, _) => "none is configured".to_owned(),
         (Some(_), Some(sandbox)) => format!("runs in {}", sandbox.id()),
+        (Some(_), None) if app.pool.get().is_some() => {
+            "answers each request from an instance of its own".to_owned()
+        }
         (Some(_), None) => "is down; ringfence logs says why".to_owned(),
     };
     let open = cases::list(app).await?.iter().filter(|c| c.open).count();

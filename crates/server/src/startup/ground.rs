@@ -19,7 +19,7 @@ use ringfence_record::{Purpose, RecorderClient};
 use ringfence_respond::{Respond, Webhook};
 use ringfence_store::{keys, projects};
 use ringfence_watch::{Watch, WatchConfig, WatchParts};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 /// LIMIT: octets of the configuration file that are read.
 const CONFIG_READ_MAX: u64 = config::CONFIG_BYTES_MAX as u64 + 1;
@@ -107,6 +107,7 @@ pub(super) async fn lay(
         webhooks,
         facts: RwLock::new(Facts::default()),
         halted,
+        pool: OnceLock::new(),
         hosted: Mutex::new(None),
         project,
         config,

@@ -10,6 +10,7 @@ mod verdict;
 
 use crate::app::App;
 use crate::hosted::{self, Services};
+use crate::instances::Recipe;
 use crate::{incidents, witnesses};
 use ringfence_admit::ScanReport;
 use ringfence_core::error::Explained;
@@ -156,14 +157,13 @@ async fn begin(
         front::adopt(app, adopted, &services).await;
     } else if app.config.assistant.is_some() {
         say("starting the assistant in its sandbox");
-        hosted::start(
-            app,
-            isolation.as_ref(),
-            &folder,
-            options.strictness,
-            &services,
-        )
-        .await?;
+        let recipe = Recipe {
+            isolation: Arc::clone(&isolation),
+            folder,
+            strictness: options.strictness,
+            services,
+        };
+        hosted::start(app, recipe).await?;
     }
     let authority_pem = front::listen(app, options, gateway).await?;
     if !hosted::settle(app).await {

@@ -3,13 +3,11 @@
 use crate::app::App;
 use ringfence_core::error::{ErrorCode, Explained};
 use ringfence_core::ids::SandboxId;
-use ringfence_core::isolation::Door;
 use ringfence_core::ports::Sandbox;
 use ringfence_net::guard::Guard;
 use ringfence_net::reach::Dialer;
 use ringfence_net::resolver::{Resolver, servers_of};
 use ringfence_sandbox::egress::{Egress, EgressConfig, EgressParts};
-use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// Where the host names its name servers. Read once; the role may read nothing else of /etc.
@@ -65,14 +63,4 @@ impl WayOut {
         let mut living = open.iter().filter_map(Weak::upgrade);
         living.find(|egress| egress.sandbox() == sandbox)
     }
-}
-
-/// Serves one door of the way out until the service stops.
-pub fn serve(app: &App, egress: &Arc<Egress>, door: Door, socket: OwnedFd) {
-    let serving = Arc::clone(egress).serve(door, socket, app.tasks.stopping());
-    app.tasks.add(async move {
-        if let Err(error) = serving.await {
-            tracing::error!(%error, "a door of the way out cannot be served");
-        }
-    });
 }

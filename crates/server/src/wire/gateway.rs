@@ -2,8 +2,9 @@
 
 use crate::app::App as Server;
 use ringfence_core::ids::{KeyId, ProjectId};
+use ringfence_core::ports::BoxFuture;
 use ringfence_core::time::Timestamp;
-use ringfence_gateway::{App, AppDirectory, KeyDirectory, KeyRecord};
+use ringfence_gateway::{App, AppDirectory, KeyDirectory, KeyRecord, Lease};
 use ringfence_store::keys::ApiKey;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError, RwLock, Weak};
@@ -82,15 +83,29 @@ impl HostedApp {
 }
 
 impl AppDirectory for HostedApp {
-    fn app(&self, project: &ProjectId) -> Option<App> {
+    fn app<'a>(&'a self, project: &'a ProjectId) -> BoxFuture<'a, Option<App>> {
         let server = self
             .0
             .read()
             .unwrap_or_else(PoisonError::into_inner)
-            .upgrade()?;
-        let sandbox = server.sandbox().filter(|s| s.project() == project)?;
-        let port = server.config.assistant.as_ref()?.port;
-        Some(App { sandbox, port })
+            .upgrade();
+        Box::pin(async move {
+            let server = server.filter(|server| server.project == *project)?;
+            if let Some(pool) = server.pool.get() {
+                let (sandbox, port, lease) = pool.claim().await?;
+                let lease: Lease = Box::new(lease);
+                return Some(App {
+                    sandbox,
+                    port,
+                    lease: Some(lease),
+                });
+            }
+            Some(App {
+                sandbox: server.sandbox()?,
+                port: server.config.assistant.as_ref()?.port,
+                lease: None,
+            })
+        })
     }
 }
 
