@@ -83,3 +83,65 @@ fn the_official_openai_client_reaches_a_real_llama_cpp_server() {
     assert_eq!(seen["injection"], "run/shield-blocked", "{seen}");
     assert_eq!(seen["wrong_key"], 401, "{seen}");
 }
+
+/// A host whose assistant passes on what it is asked to its exec service.
+fn relaying() -> Host {
+    let host = Host::prepare("");
+    let script = workspace().join("crates/e2e/scripts/exec_relay.py");
+    std::fs::copy(script, host.project().join("assistant.py")).unwrap();
+    host.started()
+}
+
+#[test]
+fn the_reference_mcp_client_runs_code_in_sandboxes_of_its_own() {
+    let host = relaying();
+    let output = Command::new(python())
+        .arg(workspace().join("crates/e2e/scripts/mcp_client.py"))
+        .arg(format!(
+            "https://127.0.0.1:{}/apps/helpdesk/mcp",
+            host.gateway
+        ))
+        .arg(host.key())
+        .arg(host.authority())
+        .output()
+        .unwrap();
+    let seen = Said::of(&output).ok().json();
+    assert_eq!(seen["server"], "ringfence", "{seen}");
+    assert_eq!(seen["tools"], serde_json::json!(["run_code"]), "{seen}");
+    assert_eq!(seen["python"]["text"], "42\n", "{seen}");
+    assert_eq!(seen["python"]["error"], false, "{seen}");
+    assert_eq!(seen["shell"]["structured"]["stdout"], "abc", "{seen}");
+    assert_eq!(seen["shell"]["structured"]["exit"]["code"], 3, "{seen}");
+    assert_eq!(
+        seen["slow"]["structured"]["exit"]["timed_out"], true,
+        "{seen}"
+    );
+    assert_eq!(seen["network"]["error"], true, "{seen}");
+    assert!(
+        seen["network"]["text"]
+            .as_str()
+            .unwrap()
+            .contains("unreachable"),
+        "{seen}"
+    );
+    assert_eq!(seen["bad"], -32602, "{seen}");
+    let leaves = host.leaves();
+    let ran = leaves
+        .iter()
+        .filter(|l| l["detail"]["purpose"] == "run_code");
+    assert_eq!(ran.count(), 4, "each execution is in the log");
+}
+
+#[test]
+fn files_go_into_a_sandbox_come_out_and_live_on_in_a_snapshot() {
+    let host = relaying();
+    let reply = host.caller().get("/apps/helpdesk/files");
+    assert_eq!(reply.status, 200, "{reply:?}");
+    let seen = reply.json();
+    let expected = serde_json::json!({
+        "put": 204, "get": [200, true], "absent": 404, "read_only": 409, "upward": 400,
+        "link": 404, "large": 413, "snapshot": 201, "restored": [200, true], "fresh": 404,
+        "unknown": 404,
+    });
+    assert_eq!(seen, expected);
+}

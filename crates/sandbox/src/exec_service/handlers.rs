@@ -1,15 +1,15 @@
-//! The three routes, and how they refuse.
+//! The routes of sandboxes and programs, and how all routes refuse.
 
 use super::pump::{EVENTS_WAITING_MAX, Measures, Pump, refused_connections};
 use super::table::{Closing, Refusal};
-use super::{ARGUMENTS_MAX, BODY_BYTES_MAX, ExecService};
+use super::{ARGUMENTS_MAX, BODY_BYTES_MAX, ExecService, files, mcp};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, post};
+use axum::routing::{delete, post, put};
 use futures_util::{Stream, stream};
 use ringfence_core::digest::hex;
 use ringfence_core::error::{ErrorCode, Explained};
@@ -28,19 +28,25 @@ use tokio::sync::{mpsc, oneshot};
 /// Octets of randomness in a sandbox id: as hard to guess as a key.
 const ID_BYTES: usize = 16;
 
-/// The routes. Whatever is not one of the three is 404.
+/// The routes. Whatever is not one of them is 404.
 pub fn router(service: Arc<ExecService>) -> Router {
     Router::new()
         .route("/v1/sandboxes", post(create))
         .route("/v1/sandboxes/{id}/exec", post(exec))
         .route("/v1/sandboxes/{id}", delete(remove))
+        .route(
+            "/v1/sandboxes/{id}/files/{*path}",
+            put(files::put).get(files::get),
+        )
+        .route("/v1/sandboxes/{id}/snapshot", post(files::snapshot))
+        .route("/mcp", post(mcp::post).fallback(mcp::no_stream))
         .fallback(not_found)
         .method_not_allowed_fallback(not_found)
         .with_state(service)
 }
 
 /// A refusal as JSON.
-struct Refused(StatusCode, Box<Explained>);
+pub(super) struct Refused(pub(super) StatusCode, pub(super) Box<Explained>);
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
@@ -54,7 +60,12 @@ pub(super) fn error_body(error: &Explained) -> Value {
     json!({ "error": { "code": error.code, "what": error.what, "help": error.help } })
 }
 
-fn refused(status: StatusCode, code: &'static str, what: impl Into<String>, help: &str) -> Refused {
+pub(super) fn refused(
+    status: StatusCode,
+    code: &'static str,
+    what: impl Into<String>,
+    help: &str,
+) -> Refused {
     Refused(
         status,
         Box::new(Explained::new(ErrorCode(code), what, help)),
@@ -66,11 +77,11 @@ async fn not_found() -> Refused {
         StatusCode::NOT_FOUND,
         "run/exec-not-found",
         "there is nothing here",
-        "use POST /v1/sandboxes, POST /v1/sandboxes/{id}/exec or DELETE /v1/sandboxes/{id}",
+        "see docs/exec-api.md: POST /v1/sandboxes, then POST /v1/sandboxes/{id}/exec",
     )
 }
 
-fn unknown_sandbox() -> Refused {
+pub(super) fn unknown_sandbox() -> Refused {
     refused(
         StatusCode::NOT_FOUND,
         "run/exec-sandbox-unknown",
@@ -80,14 +91,18 @@ fn unknown_sandbox() -> Refused {
 }
 
 /// A failure behind the service: 503, with its cause kept on the host.
-fn unavailable(error: Explained) -> Refused {
+pub(super) fn unavailable(error: Explained) -> Refused {
     Refused(StatusCode::SERVICE_UNAVAILABLE, Box::new(error))
 }
 
-/// The body of `POST /v1/sandboxes`: nothing can be chosen yet.
+/// The body of `POST /v1/sandboxes`.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct CreateBody {}
+struct CreateBody {
+    /// Whose files it begins with.
+    #[serde(default)]
+    snapshot: Option<String>,
+}
 
 /// The body of `POST …/exec`.
 #[derive(Deserialize)]
@@ -100,7 +115,10 @@ struct ExecBody {
     timeout_ms: Option<u64>,
 }
 
-async fn read_json<T: DeserializeOwned>(body: Body, empty: Option<T>) -> Result<T, Refused> {
+pub(super) async fn read_json<T: DeserializeOwned>(
+    body: Body,
+    empty: Option<T>,
+) -> Result<T, Refused> {
     let bytes = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| {
         refused(
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -126,8 +144,11 @@ fn malformed(what: String) -> Refused {
 }
 
 async fn create(State(service): State<Arc<ExecService>>, body: Body) -> Result<Response, Refused> {
-    let CreateBody {} = read_json(body, Some(CreateBody::default())).await?;
-    let id = in_driver(&service, Arc::clone(&service).start_sandbox()).await??;
+    let CreateBody { snapshot } = read_json(body, Some(CreateBody::default())).await?;
+    let files = snapshot
+        .map(|name| service.snapshot_of(&name))
+        .transpose()?;
+    let id = in_driver(&service, Arc::clone(&service).start_sandbox(files)).await??;
     let body = json!({ "id": id }).to_string();
     Ok((
         StatusCode::CREATED,
@@ -169,7 +190,7 @@ async fn remove(
 
 /// Runs `work` as a task of the service and waits for it. A client that goes away drops only the
 /// waiting: what was begun is finished, so no sandbox is ever forgotten.
-async fn in_driver<T: Send + 'static>(
+pub(super) async fn in_driver<T: Send + 'static>(
     service: &ExecService,
     work: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, Refused> {
@@ -213,7 +234,7 @@ fn checked(service: &ExecService, body: &ExecBody) -> Result<u64, Refused> {
     Ok(timeout_ms)
 }
 
-fn exec_request(command: Vec<String>, timeout_ms: u64) -> ExecRequest {
+pub(super) fn exec_request(command: Vec<String>, timeout_ms: u64) -> ExecRequest {
     let env = [
         (
             "PATH",
@@ -256,7 +277,7 @@ impl ExecService {
         spec
     }
 
-    fn leaf(
+    pub(super) fn leaf(
         &self,
         now: ringfence_core::time::Timestamp,
         action: LeafAction,
@@ -273,7 +294,11 @@ impl ExecService {
             .emit(Occurrence::new(now, project, target, kind).denied(None));
     }
 
-    async fn start_sandbox(self: Arc<Self>) -> Result<SandboxId, Refused> {
+    /// A fresh sandbox, with the files of a snapshot if there is one.
+    pub(super) async fn start_sandbox(
+        self: Arc<Self>,
+        files: Option<Arc<Vec<u8>>>,
+    ) -> Result<SandboxId, Refused> {
         let place = self.table.reserve().map_err(|_| {
             self.emit_denied("run.sandbox.refuse", Target::Host);
             refused(
@@ -304,6 +329,16 @@ impl ExecService {
             return Err(unavailable(error));
         }
         place.fill(sandbox, self.parts.clock.monotonic_ns());
+        if let Some(files) = files
+            && let Err(refusal) = self.restore(&id, &files).await
+        {
+            if let Some(closing) = self.table.take(&id) {
+                let _logged = Arc::clone(&self)
+                    .finish_close(closing, "not restored")
+                    .await;
+            }
+            return Err(refusal);
+        }
         Ok(id)
     }
 
@@ -355,7 +390,7 @@ impl ExecService {
         pump.run(&self).await;
     }
 
-    fn refuse_program(&self, refusal: Refusal, id: SandboxId) -> Refused {
+    pub(super) fn refuse_program(&self, refusal: Refusal, id: SandboxId) -> Refused {
         if refusal == Refusal::Unknown {
             return unknown_sandbox();
         }

@@ -1,19 +1,24 @@
 //! The exec API: a hosted assistant runs code in a fresh sandbox of its own.
 //!
 //! `POST /v1/sandboxes` makes one, `POST /v1/sandboxes/{id}/exec` runs a command and streams its
-//! output as server-sent events, `DELETE /v1/sandboxes/{id}` ends it. Whoever may speak to this
-//! router is decided by the door in front of it; one router serves one caller.
+//! output as server-sent events, `PUT` and `GET …/files/{path}` carry files in and out, `POST
+//! …/snapshot` keeps all of them for another sandbox, `DELETE /v1/sandboxes/{id}` ends it. `POST
+//! /mcp` offers the same as a tool of the Model Context Protocol. Whoever may speak to this router is decided by the door in front of it; one router serves one caller.
 //!
 //! It is not a shell on the host: nothing is mounted, there is no network, the limits come from
 //! [`ExecPolicy`] and never from the request.
 //! INVARIANT: a program's end is in the log before its `exit` event is sent, and a client that
 //! goes away takes its program with it.
 
+mod capture;
+mod files;
 mod handlers;
+mod mcp;
 mod output;
 mod pump;
 mod table;
 
+pub use files::{FILE_BYTES_MAX, PATH_BYTES_MAX, SNAPSHOT_BYTES_MAX, SNAPSHOTS_MAX};
 pub use handlers::router;
 
 use ringfence_core::error::Explained;
@@ -106,6 +111,7 @@ pub struct ExecService {
     policy: ExecPolicy,
     parts: ExecParts,
     table: Table,
+    snapshots: files::Snapshots,
     jobs: mpsc::Sender<Job>,
     waiting: Mutex<mpsc::Receiver<Job>>,
 }
@@ -122,6 +128,7 @@ impl ExecService {
             policy,
             parts,
             table,
+            snapshots: files::Snapshots::default(),
             jobs,
             waiting: Mutex::new(waiting),
         })

@@ -27,7 +27,7 @@ pub(super) const EVENTS_WAITING_MAX: usize = 16;
 /// Octets read of a pipe at once.
 const PIECE_BYTES: usize = 16 * 1024;
 /// LIMIT: milliseconds past the program's own limit for its end to be told.
-const END_GRACE_MS: u64 = 15_000;
+pub(super) const END_GRACE_MS: u64 = 15_000;
 /// LIMIT: milliseconds after a program's end in which processes it left behind may keep its output
 /// open.
 const DRAIN_GRACE_MS: u64 = 2_000;
@@ -149,7 +149,7 @@ pub(super) async fn refused_connections(sandbox: &dyn Sandbox) -> u64 {
 
 /// Stays with a program until it has ended and its output is relayed: how it ended, and whether it
 /// was killed because its client had gone.
-async fn attend(
+pub(super) async fn attend(
     (sandbox, exec_id): (&dyn Sandbox, u64),
     work: impl Future<Output = ()>,
     ended: &mut BoxFuture<'static, Ended>,
@@ -182,6 +182,17 @@ async fn attend(
         }
     }
     (end.unwrap_or(Ended::Lost), killed)
+}
+
+/// How a program ended, for the log.
+pub(super) fn exit_text(end: Ended) -> String {
+    match end {
+        Ended::Exited(code) => format!("code {code}"),
+        Ended::Signaled(signal) => format!("signal {signal}"),
+        Ended::TimedOut => "timed out".to_owned(),
+        Ended::OutOfMemory => "out of memory".to_owned(),
+        Ended::Lost => "lost".to_owned(),
+    }
 }
 
 /// The `data` of an `exit` event.
@@ -224,13 +235,7 @@ impl ExecService {
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         let now = self.parts.clock.now();
-        let exit = match finish.end {
-            Ended::Exited(code) => format!("code {code}"),
-            Ended::Signaled(signal) => format!("signal {signal}"),
-            Ended::TimedOut => "timed out".to_owned(),
-            Ended::OutOfMemory => "out of memory".to_owned(),
-            Ended::Lost => "lost".to_owned(),
-        };
+        let exit = exit_text(finish.end);
         let outcome = match finish.end {
             Ended::Exited(_) | Ended::Signaled(_) => Outcome::Ok,
             Ended::TimedOut | Ended::OutOfMemory => Outcome::Denied,
@@ -271,7 +276,7 @@ impl ExecService {
 }
 
 /// Writes all of `bytes` and closes. A program that does not read its input is no error.
-async fn feed(input: OwnedFd, bytes: Vec<u8>) -> std::io::Result<()> {
+pub(super) async fn feed(input: OwnedFd, bytes: Vec<u8>) -> std::io::Result<()> {
     pipe::Sender::from_owned_fd(input)?.write_all(&bytes).await
 }
 
