@@ -3,6 +3,7 @@
 use crate::app::{App, broken};
 use crate::config::{Assistant, RequestIsolation};
 use crate::doors;
+use crate::health;
 use crate::instances::{self, Recipe};
 use crate::output::Output;
 use axum::Router;
@@ -272,7 +273,13 @@ async fn keep_running(
     for attempt in 1..=STARTS_MAX {
         let request = program(&app, &assistant);
         let ended = match sandbox.exec(request).await {
-            Ok(running) => follow(running, &output).await,
+            Ok(running) => {
+                let looking = health::watch(&app, &sandbox, assistant.port, running.exec_id);
+                tokio::select! {
+                    ended = follow(running, &output) => ended,
+                    never = looking => match never {},
+                }
+            }
             Err(error) => {
                 tracing::error!(code = error.code, "the assistant did not start");
                 Ended::Lost

@@ -16,6 +16,7 @@ pub mod console;
 pub mod control;
 pub mod documents;
 pub mod doors;
+pub mod health;
 pub mod hosted;
 pub mod incidents;
 pub mod instances;

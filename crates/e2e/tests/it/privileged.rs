@@ -6,6 +6,7 @@ mod admission;
 mod attacks;
 mod confinement;
 mod faults;
+mod health;
 mod isolation;
 mod life;
 mod log;

@@ -27,6 +27,9 @@ pub struct Config {
     /// What is hosted; a project without an assistant is only a gateway.
     #[serde(default)]
     pub assistant: Option<Assistant>,
+    /// Whether the assistant still answers.
+    #[serde(default)]
+    pub health: Health,
     /// What the assistant's sandbox may use.
     #[serde(default)]
     pub sandbox: SandboxConfig,
@@ -111,6 +114,28 @@ fn parked() -> usize {
 
 fn instances_max() -> usize {
     8
+}
+
+/// How the assistant is looked after.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Health {
+    /// What is asked for with GET; without it a connection is enough.
+    pub path: Option<String>,
+    /// Seconds between two looks.
+    pub interval_s: u64,
+    /// Looks in a row without an answer before it is killed and started again.
+    pub failures_max: u32,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            path: None,
+            interval_s: 30,
+            failures_max: 3,
+        }
+    }
 }
 
 /// What two requests to an assistant share.

@@ -1,6 +1,6 @@
 //! Reading `ringfence.toml`: the span of what is wrong, and the nearest word that would be right.
 
-use super::{Address, AddressError, Config, Project};
+use super::{Address, AddressError, Config, Health, Project};
 use ringfence_core::error::{ErrorCode, Explain};
 
 /// LIMIT: octets of a configuration file.
@@ -280,6 +280,17 @@ fn what_runs(config: &Config) -> Option<Refusal> {
             return Some(("assistant.parked", reason, help));
         }
     }
+    let Health {
+        path,
+        interval_s,
+        failures_max,
+    } = &config.health;
+    if *interval_s == 0 || *failures_max == 0 || path.as_ref().is_some_and(|p| !p.starts_with('/'))
+    {
+        let reason = "the assistant cannot be looked after like this".to_owned();
+        let help = "interval_s and failures_max are at least 1, and path begins with /";
+        return Some(("health", reason, help));
+    }
     let known = |u: &str| u == "auto" || u == "demo" || u.starts_with("http://");
     let model = config.models.iter().find(|m| !known(&m.upstream))?;
     let reason = format!("{:?} is not an upstream", model.upstream);
@@ -469,6 +480,15 @@ mod tests {
         };
         assert!(with(1, 2) && with(63, 64));
         assert!(!with(0, 2) && !with(2, 2) && !with(1, 65));
+    }
+
+    #[test]
+    fn health_is_looked_after_in_time_and_at_a_path() {
+        let with = |text: &str| parse("f", &format!("{SMALL}[health]\n{text}\n")).is_ok();
+        assert!(with("path = \"/health\"\ninterval_s = 1\nfailures_max = 1"));
+        for text in ["interval_s = 0", "failures_max = 0", "path = \"health\""] {
+            assert!(!with(text), "{text}");
+        }
     }
 
     #[test]
