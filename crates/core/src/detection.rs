@@ -45,8 +45,12 @@ pub enum Label {
     Injection,
     /// An attempt to unlock forbidden behaviour.
     Jailbreak,
-    /// An attempt to get the system prompt or data out.
+    /// An attempt to get data, secrets or what the model remembers out.
     Extraction,
+    /// An attempt to get the system prompt out.
+    Leak,
+    /// Harmful material, asked for or given; by itself no attack on the assistant.
+    Harmful,
     /// Characters that hide text.
     Smuggling,
     /// A key or password.
@@ -71,6 +75,8 @@ pub enum View {
     Canonical,
     /// A decoded run (base64, hex, rot13, tags, …).
     Decoded,
+    /// The text with a disguise of letters taken off (digits for letters, spaced out, reversed, …).
+    Plain,
 }
 
 /// One match.

@@ -15,6 +15,12 @@ pub enum DetectError {
         /// What the parser said.
         reason: String,
     },
+    /// The weights inside the binary are not what they should be.
+    #[error("the bundle of weights is refused: {reason}")]
+    Bundle {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// One rule is refused.
     #[error("rule {rule} is refused: {reason}")]
     Rule {
@@ -35,6 +41,14 @@ pub enum DetectError {
         /// Which action.
         action: GuardAction,
     },
+    /// Thresholds say nothing about the scores of other weights.
+    #[error("the thresholds were made with {made_with}, and {judged_by} judges")]
+    OtherBundle {
+        /// The weights that the thresholds belong to.
+        made_with: String,
+        /// The weights of this binary.
+        judged_by: String,
+    },
     /// Two actions for one label.
     #[error("{label:?} is given two actions")]
     TwoActions {
@@ -47,9 +61,11 @@ impl Explain for DetectError {
     fn code(&self) -> ErrorCode {
         match self {
             Self::RuleFile { .. } => ErrorCode("detect/rule-file"),
+            Self::Bundle { .. } => ErrorCode("detect/bundle"),
             Self::Rule { .. } => ErrorCode("detect/rule-refused"),
             Self::Unbounded { .. } => ErrorCode("detect/unbounded-stream"),
             Self::StreamAction { .. } => ErrorCode("detect/stream-action"),
+            Self::OtherBundle { .. } => ErrorCode("detect/other-bundle"),
             Self::TwoActions { .. } => ErrorCode("detect/two-actions"),
         }
     }
@@ -60,10 +76,12 @@ impl Explain for DetectError {
                 Self::RuleFile { .. } | Self::Rule { .. } => {
                     "mend the rule, or remove it; a rule that is not understood is never widened"
                 }
+                Self::Bundle { .. } => "make it again: cargo xtask train guard",
                 Self::Unbounded { .. } => {
                     "scan the whole text for it before it is sent, or leave it out of the stream plan"
                 }
                 Self::StreamAction { .. } => "use redact, block, tag or pass for streams",
+                Self::OtherBundle { .. } => "calibrate again: ringfence guard calibrate",
                 Self::TwoActions { .. } => "name each label once",
             }
             .to_owned(),
@@ -83,6 +101,7 @@ mod tests {
                 file: "a".into(),
                 reason: "b".into(),
             },
+            DetectError::Bundle { reason: "a".into() },
             DetectError::Rule {
                 rule: "a".into(),
                 reason: "b".into(),
@@ -92,6 +111,10 @@ mod tests {
             },
             DetectError::StreamAction {
                 action: GuardAction::Ask,
+            },
+            DetectError::OtherBundle {
+                made_with: "a".into(),
+                judged_by: "b".into(),
             },
             DetectError::TwoActions {
                 label: Label::Email,

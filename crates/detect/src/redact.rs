@@ -17,6 +17,8 @@ pub fn marker(label: Label) -> &'static str {
         Label::Jailbreak => "[REDACTED:jailbreak]",
         Label::Extraction => "[REDACTED:extraction]",
         Label::Smuggling => "[REDACTED:hidden]",
+        Label::Leak => "[REDACTED:leak]",
+        Label::Harmful => "[REDACTED:harmful]",
     }
 }
 

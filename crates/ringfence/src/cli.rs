@@ -18,6 +18,7 @@ RUN      what may it do?
   logs        show what the assistant printed
   run         run one command in a sandbox, nothing else needed
   key         create, list and revoke API keys
+  guard       judge texts with the prompt shield
 WATCH    is it behaving?
   status      what stands, what runs, what was refused
 RESPOND  what now?
@@ -83,6 +84,9 @@ pub(crate) enum Command {
     /// Create, list and revoke API keys
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Judge texts with the prompt shield
+    #[command(subcommand)]
+    Guard(GuardCommand),
     /// What stands, what runs, what was refused
     Status(StatusArgs),
     /// Weaknesses and incidents
@@ -253,6 +257,44 @@ pub(crate) enum KeyCommand {
     Revoke {
         /// The id as `key list` shows it
         id: String,
+    },
+}
+
+/// Judge texts with the prompt shield.
+#[derive(Subcommand, Debug)]
+pub(crate) enum GuardCommand {
+    /// One verdict for each line of standard input
+    #[command(
+        after_help = "Reads {\"text\", \"channel\"} lines; `text` may be a list of messages that were \
+                      sent one after the other. Channels: user (if none is given), system, assistant, \
+                      tool_result, tool_schema, document, content. Writes {\"label\", \"score\", \
+                      \"verdict\", \"threshold\", \"span\", \"view\", \"rule\"} lines. Exit codes: 0 every \
+                      line was judged, 2 error, 3 a line was not."
+    )]
+    Score {
+        /// Lines of JSON in, lines of JSON out; there is no other form yet
+        #[arg(long, required = true)]
+        jsonl: bool,
+        /// Thresholds made by `guard calibrate`
+        #[arg(long, value_name = "FILE")]
+        thresholds: Option<PathBuf>,
+    },
+    /// Say why a text is judged as it is
+    Explain {
+        /// The text [default: standard input]
+        text: Option<String>,
+        /// Who wrote it
+        #[arg(long, default_value = "user", value_name = "CHANNEL")]
+        channel: String,
+        /// Thresholds made by `guard calibrate`
+        #[arg(long, value_name = "FILE")]
+        thresholds: Option<PathBuf>,
+    },
+    /// Make thresholds from your own harmless traffic: {"text", "channel"} lines on standard input
+    Calibrate {
+        /// How many of a million harmless texts may be flagged
+        #[arg(long, default_value_t = 10_000, value_name = "MILLIONTHS")]
+        rate: u32,
     },
 }
 

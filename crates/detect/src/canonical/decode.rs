@@ -121,7 +121,7 @@ fn percent(token: &str) -> Option<String> {
 }
 
 /// Text, not noise: valid UTF-8 with hardly a control character.
-fn readable(bytes: Vec<u8>) -> Option<String> {
+pub(super) fn readable(bytes: Vec<u8>) -> Option<String> {
     let text = String::from_utf8(bytes).ok()?;
     let odd = text
         .chars()

@@ -5,9 +5,11 @@
 //! folds to ASCII, and with white space folded. A word of real Russian or Greek does not fold
 //! whole, so it stays. What was hidden is decoded and handed out; that it was hidden is a hit.
 
+mod codes;
 mod decode;
 mod invisible;
 
+pub(crate) use codes::coded_runs;
 pub(crate) use decode::encoded_runs;
 
 use crate::lexer::char_at;

@@ -95,7 +95,12 @@ fn built_in(label: Label) -> Result<Arc<dyn Lexer>, DetectError> {
         Label::Email => Arc::new(pii::Emails),
         Label::Phone => Arc::new(pii::Phones::new()?),
         Label::Secret => Arc::new(SecretDetector::new()?),
-        Label::Injection | Label::Jailbreak | Label::Extraction | Label::Smuggling => {
+        Label::Injection
+        | Label::Jailbreak
+        | Label::Extraction
+        | Label::Leak
+        | Label::Harmful
+        | Label::Smuggling => {
             return Err(DetectError::Unbounded {
                 detector: format!("{label:?}"),
             });

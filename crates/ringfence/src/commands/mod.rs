@@ -6,6 +6,7 @@ pub(crate) mod case;
 pub(crate) mod check;
 pub(crate) mod config;
 pub(crate) mod doctor;
+pub(crate) mod guard;
 pub(crate) mod key;
 pub(crate) mod log;
 pub(crate) mod offline;
