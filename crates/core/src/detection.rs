@@ -63,6 +63,95 @@ pub enum Label {
     Email,
     /// A telephone number.
     Phone,
+    /// A number a state gives to a person.
+    NationalId,
+    /// A number a tax office gives to a person or a company.
+    TaxId,
+    /// A passport number.
+    Passport,
+    /// A driver's licence number.
+    DriverLicence,
+    /// A number of a patient, an insured person or a prescriber.
+    Medical,
+    /// An address of a machine on a network, IPv4 or IPv6.
+    IpAddress,
+    /// A hardware address.
+    MacAddress,
+    /// An address of the web.
+    Url,
+    /// User and password inside an address.
+    UrlCredential,
+    /// An address of a crypto currency.
+    CryptoAddress,
+    /// A day, with or without a time.
+    Date,
+    /// A day beside words that say somebody was born on it.
+    BirthDate,
+    /// Latitude and longitude.
+    Coordinates,
+    /// The name of a person.
+    Person,
+    /// The name of a place.
+    Place,
+    /// The name of an organisation.
+    Organisation,
+    /// A postal address or a part of one.
+    Address,
+    /// What the operator's own recognisers find.
+    Custom,
+    /// A mark that was planted in a system prompt and must never come out.
+    Canary,
+    /// Words of the system prompt in an answer.
+    PromptLeak,
+    /// Words of a registered text (a contract, a training set) in an answer.
+    RegisteredText,
+    /// A term the operator forbids.
+    BlockedTerm,
+    /// An address that carries data away when it is fetched or drawn.
+    ExfiltrationUrl,
+    /// Markup that runs when a browser shows it.
+    ActiveContent,
+}
+
+impl Label {
+    /// The short name, as markers and reports write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Injection => "injection",
+            Self::Jailbreak => "jailbreak",
+            Self::Extraction => "extraction",
+            Self::Smuggling => "hidden",
+            Self::Secret => "secret",
+            Self::PaymentCard => "card",
+            Self::Iban => "iban",
+            Self::Email => "email",
+            Self::Phone => "phone",
+            Self::NationalId => "national-id",
+            Self::TaxId => "tax-id",
+            Self::Passport => "passport",
+            Self::DriverLicence => "driver-licence",
+            Self::Medical => "medical",
+            Self::IpAddress => "ip",
+            Self::MacAddress => "mac",
+            Self::Url => "url",
+            Self::UrlCredential => "url-credential",
+            Self::CryptoAddress => "crypto",
+            Self::Date => "date",
+            Self::BirthDate => "birth-date",
+            Self::Coordinates => "coordinates",
+            Self::Person => "person",
+            Self::Place => "place",
+            Self::Organisation => "organisation",
+            Self::Address => "address",
+            Self::Custom => "custom",
+            Self::Canary => "canary",
+            Self::PromptLeak => "prompt-leak",
+            Self::RegisteredText => "registered-text",
+            Self::BlockedTerm => "blocked-term",
+            Self::ExfiltrationUrl => "exfiltration-url",
+            Self::ActiveContent => "active-content",
+        }
+    }
 }
 
 /// Which reading of the text a hit was found in.

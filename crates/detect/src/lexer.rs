@@ -33,6 +33,8 @@ pub enum Next {
 pub struct Found {
     /// Which rule.
     pub rule: RuleId,
+    /// What kind of thing; one of the detector's labels.
+    pub label: Label,
     /// Bytes of the text handed to the lexer.
     pub span: Range<usize>,
     /// 0 to 1000.
@@ -41,8 +43,6 @@ pub struct Found {
 
 /// A detector that can work on a stream.
 pub trait Lexer: Detector {
-    /// The label of everything it finds.
-    fn label(&self) -> Label;
     /// What is certain about `text` from the offset `from` on, reading at most
     /// [`Self::left_context`] bytes before it.
     fn next(&self, text: &str, from: usize, end: End) -> Next;
@@ -58,7 +58,7 @@ pub(crate) fn scan_all(lexer: &dyn Lexer, text: &str, hits: &mut Vec<Hit>) {
             Next::Hit(found) => {
                 // INVARIANT: a hit is never empty, so the loop advances.
                 from = found.span.end.max(from + 1);
-                hits.push(hit(lexer.label(), found, 0));
+                hits.push(hit(found, 0));
             }
             Next::ClearTo(_) => break,
         }
@@ -66,10 +66,10 @@ pub(crate) fn scan_all(lexer: &dyn Lexer, text: &str, hits: &mut Vec<Hit>) {
 }
 
 /// The hit of the contract, with its span moved by `base` bytes.
-pub(crate) fn hit(label: Label, found: Found, base: usize) -> Hit {
+pub(crate) fn hit(found: Found, base: usize) -> Hit {
     Hit {
         rule: found.rule,
-        label,
+        label: found.label,
         span: found.span.start + base..found.span.end + base,
         view: View::Original,
         score: found.score,

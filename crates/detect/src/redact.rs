@@ -5,21 +5,9 @@
 
 use ringfence_core::detection::{Detector, Hit, Label};
 
-/// What stands in the place of a hit.
-pub fn marker(label: Label) -> &'static str {
-    match label {
-        Label::PaymentCard => "[REDACTED:card]",
-        Label::Iban => "[REDACTED:iban]",
-        Label::Email => "[REDACTED:email]",
-        Label::Phone => "[REDACTED:phone]",
-        Label::Secret => "[REDACTED:secret]",
-        Label::Injection => "[REDACTED:injection]",
-        Label::Jailbreak => "[REDACTED:jailbreak]",
-        Label::Extraction => "[REDACTED:extraction]",
-        Label::Smuggling => "[REDACTED:hidden]",
-        Label::Leak => "[REDACTED:leak]",
-        Label::Harmful => "[REDACTED:harmful]",
-    }
+/// What stands in the place of a hit: `[REDACTED:` and the name of its label.
+pub fn marker(label: Label) -> String {
+    format!("[REDACTED:{}]", label.name())
 }
 
 /// Every hit of the detectors in `text`, and the text with markers in their places.
@@ -46,7 +34,7 @@ pub fn replace(text: &str, hits: &[Hit]) -> String {
         }
         if start >= done && end > start {
             out.push_str(text.get(done..start).unwrap_or_default());
-            out.push_str(marker(hit.label));
+            out.push_str(&marker(hit.label));
         }
         done = done.max(end);
     }

@@ -133,10 +133,6 @@ fn decide(text: &str, at: usize, end: End) -> Verdict {
 }
 
 impl Lexer for PaymentCards {
-    fn label(&self) -> Label {
-        Label::PaymentCard
-    }
-
     fn left_context(&self) -> usize {
         4
     }
@@ -150,6 +146,7 @@ impl Lexer for PaymentCards {
                     Verdict::Card(stop) => {
                         return Next::Hit(Found {
                             rule: RuleId::of("detect/payment-card"),
+                            label: Label::PaymentCard,
                             span: start..stop,
                             score: 1000,
                         });

@@ -65,10 +65,6 @@ fn host_length(run: &str) -> Option<usize> {
 pub struct Emails;
 
 impl Lexer for Emails {
-    fn label(&self) -> Label {
-        Label::Email
-    }
-
     fn left_context(&self) -> usize {
         0
     }
@@ -102,6 +98,7 @@ impl Lexer for Emails {
             if let Some(length) = host_length(host) {
                 return Next::Hit(Found {
                     rule: RuleId::of("detect/email"),
+                    label: Label::Email,
                     span: begin..sign + 1 + length,
                     score: 1000,
                 });

@@ -133,10 +133,6 @@ fn decide(text: &str, at: usize, end: End) -> Verdict {
 pub struct Ibans;
 
 impl Lexer for Ibans {
-    fn label(&self) -> Label {
-        Label::Iban
-    }
-
     fn left_context(&self) -> usize {
         1
     }
@@ -154,6 +150,7 @@ impl Lexer for Ibans {
                     Verdict::Iban(stop) => {
                         return Next::Hit(Found {
                             rule: RuleId::of("detect/iban"),
+                            label: Label::Iban,
                             span: start..stop,
                             score: 1000,
                         });

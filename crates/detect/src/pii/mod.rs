@@ -1,19 +1,37 @@
-//! Personal data with a structure that can be checked: cards, bank accounts, addresses, numbers.
+//! Personal data with a structure that can be checked: cards, bank accounts, addresses, the numbers
+//! of persons in many countries, days.
 //!
-//! Names and places are not here: they need a model, these need arithmetic. Every recogniser is a
+//! Names and places are in [`crate::names`]: they need a model, these need arithmetic. Every recogniser is a
 //! [`Lexer`], so the same decision is taken in a whole text and in a stream. Plain numbers, dates,
 //! identifiers and versions must not match: a checksum, a separator form or a word nearby decides.
 
 mod card;
+mod checks;
+mod context;
+mod crypto;
+mod dates;
+mod dialling;
+mod digest;
 mod digits;
 mod email;
 mod iban;
+mod ids;
+mod national;
+mod network;
 mod phone;
+mod run;
+mod table;
+mod url;
 
 pub use card::PaymentCards;
+pub use crypto::CryptoAddresses;
+pub use dates::Dates;
 pub use email::Emails;
 pub use iban::Ibans;
+pub use ids::PersonNumbers;
+pub use network::NetworkAddresses;
 pub use phone::Phones;
+pub use url::Urls;
 
 use crate::error::DetectError;
 use ringfence_core::detection::Detector;
@@ -27,7 +45,12 @@ pub fn detectors() -> Result<Vec<Box<dyn Detector>>, DetectError> {
         Box::new(PaymentCards),
         Box::new(Ibans),
         Box::new(Emails),
+        Box::new(CryptoAddresses),
+        Box::new(NetworkAddresses::new()?),
+        Box::new(PersonNumbers::new()?),
         Box::new(Phones::new()?),
+        Box::new(Dates::new()?),
+        Box::new(Urls),
     ])
 }
 
@@ -52,5 +75,7 @@ macro_rules! detector {
 }
 pub(crate) use detector;
 
+#[cfg(test)]
+mod ids_tests;
 #[cfg(test)]
 mod tests;

@@ -2,10 +2,11 @@
 //! with separators. A bare run of digits is a phone number only for Chinese mobiles, and only
 //! beside a word or script that says so; everything else bare is an identifier, a price or a date.
 
+use super::context::{Words, before, ends_with_marker, marked};
+use super::dialling;
 use super::digits::{FULL_WIDTH_LEAD, digit, digit_before};
 use crate::error::DetectError;
-use crate::lexer::{End, Found, Lexer, Next, byte_before, char_at, floor_boundary};
-use aho_corasick::AhoCorasick;
+use crate::lexer::{End, Found, Lexer, Next, byte_before, char_at};
 use ringfence_core::detection::Label;
 use ringfence_core::ids::RuleId;
 
@@ -14,86 +15,96 @@ const DIGITS_MAX: usize = 15;
 const DIGITS_MIN: usize = 8;
 // LIMIT: characters of a candidate, separators and the plus sign included.
 const CHARACTERS_MAX: usize = 40;
-// LIMIT: each of up to three bytes.
-const MATCH_BYTES_MAX: usize = CHARACTERS_MAX * 3;
+// LIMIT: each of up to three bytes, then an extension and a word.
+const MATCH_BYTES_MAX: usize = CHARACTERS_MAX * 3 + EXTENSION_BYTES_MAX + AFTER_BYTES;
 // LIMIT: bytes before a number in which a word may vouch for it.
 const CONTEXT_BYTES: usize = 48;
 
-const WORDS_FOR: &[&str] = &[
-    "phone",
-    "tel",
-    "mobile",
-    "cell",
-    "call",
-    "fax",
-    "whatsapp",
-    "sms",
-    "text me",
-    "dial",
-    "ring",
-    "contact",
-    "telefon",
-    "telefono",
-    "telefone",
-    "handy",
-    "movil",
-    "celular",
-    "rufnummer",
-    "numero de",
-    "电话",
-    "手机",
-    "號碼",
-    "號码",
-    "号码",
-    "联系",
-    "致电",
-    "拨打",
-    "打给",
-    "热线",
-    "座机",
-    "传真",
-    "短信",
-    "電話",
-    "携帯",
-    "전화",
-    "телефон",
-    "тел",
+/// Words that vouch for a number, then words that speak against it.
+const WORDS: [&[&str]; 2] = [
+    &[
+        "phone",
+        "telephone",
+        "tel",
+        "mobile",
+        "cell",
+        "cellphone",
+        "call",
+        "calls",
+        "fax",
+        "whatsapp",
+        "sms",
+        "text me",
+        "text",
+        "dial",
+        "ring",
+        "contact",
+        "reach",
+        "hotline",
+        "helpline",
+        "landline",
+        "answering",
+        "voicemail",
+        "telefon",
+        "telefono",
+        "teléfono",
+        "telefone",
+        "téléphone",
+        "telephone",
+        "handy",
+        "mobil",
+        "movil",
+        "móvil",
+        "celular",
+        "cellulare",
+        "rufnummer",
+        "numero de",
+        "número de",
+        "telefoonnummer",
+        "puhelin",
+        "gsm",
+        "desk",
+        "office",
+        "registered",
+        "电话",
+        "手机",
+        "號碼",
+        "号码",
+        "联系",
+        "致电",
+        "拨打",
+        "打给",
+        "热线",
+        "座机",
+        "传真",
+        "短信",
+        "電話",
+        "携帯",
+        "전화",
+        "휴대폰",
+        "телефон",
+        "тел",
+        "звон",
+        "मोबाइल",
+        "फ़ोन",
+        "هاتف",
+        "טלפון",
+    ],
+    &[
+        "order", "invoice", "订单", "单号", "编号", "流水", "快递", "运单", "serial", "isbn",
+        "card", "account",
+    ],
 ];
-const WORDS_AGAINST: &[&str] = &[
-    "order",
-    "invoice",
-    "订单",
-    "单号",
-    "编号",
-    "流水",
-    "快递",
-    "运单",
-    "redacted:phone",
-    "serial",
-    "isbn",
+const FOR: u64 = 1;
+const AGAINST: u64 = 2;
+/// Words behind a number, as in the foot of a letter.
+const WORDS_AFTER: [&str; 9] = [
+    "office", "fax", "mobile", "home", "work", "cell", "desk", "tel", "phone",
 ];
-
-/// Country codes of one, two and three digits, as ITU-T assigns them.
-#[expect(
-    clippy::unnested_or_patterns,
-    reason = "one row for each zone of the numbering plan"
-)]
-fn country_code(digits: &[u8]) -> bool {
-    matches!(
-        *digits,
-        [1 | 7, ..]
-            | [2, 0 | 2..=7 | 9, ..]
-            | [2, 1, 1 | 2 | 3 | 6 | 8, ..]
-            | [3, 0..=9, ..]
-            | [4, 0 | 1 | 3..=9, ..]
-            | [4, 2, 0 | 1 | 3, ..]
-            | [5, 0..=9, ..]
-            | [6, 0..=9, ..]
-            | [8, 1 | 2 | 4 | 5 | 6 | 8, ..]
-            | [8, 0, 0 | 8, ..]
-            | [9, 0..=9, ..]
-    )
-}
+// LIMIT: bytes behind a number in which such a word may stand, itself included.
+const AFTER_BYTES: usize = 12;
+// LIMIT: bytes of an extension: " extension 123456" and what shows its end.
+const EXTENSION_BYTES_MAX: usize = 20;
 
 /// A group of digits, the separator in front of it and the offset after it.
 #[derive(Clone, Copy, Debug)]
@@ -118,6 +129,50 @@ struct Number {
     open: bool,
     /// The character after the run glues it to a word.
     glued: bool,
+    /// Where an extension after the run ends.
+    extension: Option<usize>,
+}
+
+/// An extension at the start of `rest`: "x123", " ext. 12", "#4".
+enum Extension {
+    None,
+    /// So many bytes.
+    Bytes(usize),
+    /// The text ends too early to say.
+    Open,
+}
+
+impl Extension {
+    fn read(rest: &[u8]) -> Self {
+        let gap = usize::from(rest.first() == Some(&b' '));
+        let rest_of = |at: usize| rest.get(at..).unwrap_or_default();
+        let words: [&[u8]; 5] = [b"extension", b"ext.", b"ext", b"x", b"#"];
+        let head = rest_of(gap);
+        let begins = |word: &[u8]| {
+            let common = head.len().min(word.len());
+            head.get(..common)
+                .is_some_and(|h| h.eq_ignore_ascii_case(word.get(..common).unwrap_or_default()))
+        };
+        let Some(word) = words.into_iter().find(|word| begins(word)) else {
+            return Self::None;
+        };
+        if head.len() < word.len() {
+            return Self::Open;
+        }
+        let mut at = gap + word.len();
+        at += usize::from(rest_of(at).first() == Some(&b' '));
+        let digits = rest_of(at)
+            .iter()
+            .take(7)
+            .take_while(|b| b.is_ascii_digit())
+            .count();
+        match rest_of(at).get(digits) {
+            None if digits < 7 => Self::Open,
+            Some(b) if b.is_ascii_alphanumeric() => Self::None,
+            _ if (1..=6).contains(&digits) => Self::Bytes(at + digits),
+            _ => Self::None,
+        }
+    }
 }
 
 impl Number {
@@ -165,7 +220,17 @@ impl Number {
             if !lead && (!fits || (number.digits.is_empty() && c != '(')) {
                 number.open = false;
                 number.glued =
-                    last_digit && (c.is_ascii_alphanumeric() || matches!(c, '_' | '@' | '%'));
+                    last_digit && (c.is_ascii_alphanumeric() || matches!(c, '_' | '@' | '%' | '['));
+                // The separator before an extension was read as one inside the number.
+                let tail = number.groups.last().map_or(offset, |group| group.end);
+                match Extension::read(text.as_bytes().get(tail..).unwrap_or_default()) {
+                    Extension::None => {}
+                    Extension::Open => number.open = true,
+                    Extension::Bytes(bytes) => {
+                        number.extension = Some(tail + bytes);
+                        number.glued = false;
+                    }
+                }
                 break;
             }
             number.plus |= lead && c == '+';
@@ -198,26 +263,24 @@ impl Number {
     }
 
     fn end_of(&self, groups: usize) -> Option<usize> {
-        groups
-            .checked_sub(1)
-            .and_then(|i| self.groups.get(i))
-            .map(|g| g.end)
+        let last = groups.checked_sub(1).and_then(|i| self.groups.get(i))?;
+        let extension = self.extension.filter(|_| groups == self.groups.len());
+        Some(extension.unwrap_or(last.end))
     }
 
     /// E.164: the most groups that stay within the digits allowed.
     fn international(&self, skip_zeros: usize) -> Option<usize> {
-        if !country_code(self.digits.get(skip_zeros..)?) {
-            return None;
-        }
+        let (fewest, most) = dialling::lengths(self.digits.get(skip_zeros..)?)?;
+        let (fewest, most) = (fewest.max(DIGITS_MIN), most.min(DIGITS_MAX));
         let mut total = 0;
         let mut best = None;
         for (index, group) in self.groups.iter().enumerate() {
             total += group.digits;
             let significant = total.saturating_sub(skip_zeros);
-            if significant > DIGITS_MAX {
+            if significant > most {
                 break;
             }
-            if significant >= DIGITS_MIN {
+            if significant >= fewest {
                 best = Some(index + 1);
             }
         }
@@ -280,6 +343,23 @@ impl Number {
         (fits && !self.hangs_on(groups)).then_some((groups, tight))
     }
 
+    /// Any grouping of 6 to 15 digits; only a word beside it makes it a number to dial.
+    fn loose(&self) -> Option<usize> {
+        let mut total = 0;
+        let mut best = None;
+        for (index, group) in self.groups.iter().enumerate() {
+            total += group.digits;
+            if total > DIGITS_MAX || group.digits > 11 || (group.digits < 2 && index > 0) {
+                break;
+            }
+            // A lone run of six digits is a code or a year with a month.
+            if total >= 7 || (index > 0 && total >= 6) {
+                best = Some(index + 1);
+            }
+        }
+        best.filter(|groups| !self.looks_like_date() && !self.hangs_on(*groups))
+    }
+
     fn looks_like_date(&self) -> bool {
         matches!(self.shape().as_slice(), [2, 2, 4 | 2, ..] | [4, 2, 2, ..])
             && self.separators_are(3, &['-', '/', '.'])
@@ -289,8 +369,7 @@ impl Number {
 /// The recogniser of telephone numbers.
 #[derive(Clone, Debug)]
 pub struct Phones {
-    words_for: AhoCorasick,
-    words_against: AhoCorasick,
+    words: Words,
 }
 
 enum Verdict {
@@ -302,29 +381,46 @@ enum Verdict {
 impl Phones {
     /// Builds the table of context words.
     pub fn new() -> Result<Self, DetectError> {
-        let build = |words: &[&str]| {
-            AhoCorasick::builder()
-                .ascii_case_insensitive(true)
-                .build(words)
-                .map_err(|e| DetectError::Rule {
-                    rule: "detect/phone".to_owned(),
-                    reason: e.to_string(),
-                })
-        };
         Ok(Self {
-            words_for: build(WORDS_FOR)?,
-            words_against: build(WORDS_AGAINST)?,
+            words: Words::new("detect/phone", &WORDS)?,
         })
     }
 
-    fn context(text: &str, at: usize) -> &str {
-        let from = floor_boundary(text, at.saturating_sub(CONTEXT_BYTES));
-        text.get(from..at).unwrap_or_default()
+    /// A word before `at` speaks for a number there, and none against it. A marker stands for
+    /// something that was cut out, perhaps with a word against: near one, nothing vouches.
+    fn vouched(&self, text: &str, at: usize) -> bool {
+        let lists = self.words.lists_in(before(text, at, CONTEXT_BYTES));
+        lists & AGAINST == 0 && lists & FOR != 0 && !marked(text, at, CONTEXT_BYTES)
     }
 
-    fn vouched(&self, text: &str, at: usize) -> bool {
-        let context = Self::context(text, at);
-        !self.words_against.is_match(context) && self.words_for.is_match(context)
+    /// Bare digits and groups that only a word makes a number: before them, or right behind.
+    fn loose(&self, text: &str, at: usize, number: &Number, end: End) -> Verdict {
+        let fits = number.loose().and_then(|groups| number.end_of(groups));
+        let Some(stop) = fits else {
+            return Verdict::Not;
+        };
+        if self.vouched(text, at) {
+            return Verdict::Phone(stop, 600);
+        }
+        let behind = text.as_bytes().get(stop..).unwrap_or_default();
+        let behind = behind.get(..AFTER_BYTES).unwrap_or(behind);
+        let gap = behind
+            .iter()
+            .take(3)
+            .take_while(|b| b" -(,/\\".contains(b))
+            .count();
+        let word = behind.get(gap..).unwrap_or_default();
+        let reads = |w: &&str| {
+            let common = word.len().min(w.len());
+            word.get(..common).is_some_and(|h| {
+                h.eq_ignore_ascii_case(w.as_bytes().get(..common).unwrap_or_default())
+            })
+        };
+        match WORDS_AFTER.iter().find(|w| reads(w)) {
+            Some(w) if word.len() >= w.len() => Verdict::Phone(stop, 600),
+            Some(_) if end == End::Open && behind.len() < AFTER_BYTES => Verdict::Unknown,
+            _ => Verdict::Not,
+        }
     }
 
     fn decide(&self, text: &str, at: usize, end: End) -> Verdict {
@@ -348,9 +444,10 @@ impl Phones {
             };
         }
         if let Some((groups, separated)) = number.chinese_mobile() {
-            let context = Self::context(text, at);
+            let context = before(text, at, CONTEXT_BYTES);
             let beside_chinese = context.chars().next_back().is_some_and(|c| !c.is_ascii())
-                && !self.words_against.is_match(context);
+                && self.words.lists_in(context) & AGAINST == 0
+                && !marked(text, at, CONTEXT_BYTES);
             if let Some(stop) = number.end_of(groups)
                 && (separated || beside_chinese || self.vouched(text, at))
             {
@@ -368,13 +465,14 @@ impl Phones {
                 return Verdict::Phone(stop, 800);
             }
         }
-        Verdict::Not
+        self.loose(text, at, &number, end)
     }
 }
 
 /// Whether a number may begin at `at`, seen from what stands before it.
 fn may_begin(text: &str, at: usize) -> bool {
     !digit_before(text, at)
+        && !ends_with_marker(text, at)
         && !byte_before(text, at)
             .is_some_and(|b| b.is_ascii_alphanumeric() || b"._-/#$+%@&".contains(&b))
         && !text
@@ -402,12 +500,8 @@ fn next_start(text: &str, from: usize) -> Option<usize> {
 }
 
 impl Lexer for Phones {
-    fn label(&self) -> Label {
-        Label::Phone
-    }
-
     fn left_context(&self) -> usize {
-        CONTEXT_BYTES
+        CONTEXT_BYTES + 4
     }
 
     fn next(&self, text: &str, from: usize, end: End) -> Next {
@@ -418,6 +512,7 @@ impl Lexer for Phones {
                     Verdict::Phone(stop, score) => {
                         return Next::Hit(Found {
                             rule: RuleId::of("detect/phone"),
+                            label: Label::Phone,
                             span: start..stop,
                             score,
                         });

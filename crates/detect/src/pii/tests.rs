@@ -4,11 +4,14 @@
 use super::*;
 use ringfence_core::detection::Label;
 
+/// What is found of the kinds this file is about; dates and web addresses are in their own tests.
 fn found(text: &str) -> Vec<(Label, &str)> {
+    let about = |label: Label| !matches!(label, Label::Date | Label::Url | Label::IpAddress);
     let mut hits = Vec::new();
     for detector in detectors().expect("detectors") {
         detector.scan(text, &mut hits);
     }
+    hits.retain(|h| about(h.label));
     hits.sort_by_key(|h| h.span.start);
     hits.into_iter().map(|h| (h.label, &text[h.span])).collect()
 }
@@ -192,5 +195,67 @@ fn plain_numbers_dates_identifiers_and_versions_are_nothing() {
         "555-123-4567-8901",
     ] {
         assert_eq!(found(text), [], "{text}");
+    }
+}
+
+/// What must be found, whole, with its label.
+#[rustfmt::skip] // one case a line
+const FOUND: &[(&str, Label, &str)] = &[
+        ("address 74.34.59.240 blocked", Label::IpAddress, "74.34.59.240"),
+        ("at 10.0.0.1:8080.", Label::IpAddress, "10.0.0.1"),
+        ("from fe80::1ff:fe23:4567:890a,", Label::IpAddress, "fe80::1ff:fe23:4567:890a"),
+        ("4f8a:c99e:dc86:faf9:5988:5f63:375e:8a2a", Label::IpAddress, "4f8a:c99e:dc86:faf9:5988:5f63:375e:8a2a"),
+        ("mac 00:1B:44:11:3A:B7.", Label::MacAddress, "00:1B:44:11:3A:B7"),
+        ("mac 00-1b-44-11-3a-b7", Label::MacAddress, "00-1b-44-11-3a-b7"),
+        ("on 2024-01-15 10:30:00.", Label::Date, "2024-01-15 10:30:00"),
+        ("on 3/12/1985,", Label::Date, "3/12/1985"),
+        ("on 12 March 1985.", Label::Date, "12 March 1985"),
+        ("on March 12, 1985.", Label::Date, "March 12, 1985"),
+        ("born 1985-03-12", Label::BirthDate, "1985-03-12"),
+        ("\u{51fa}\u{751f}1985\u{5e74}3\u{6708}12\u{65e5}", Label::BirthDate, "1985\u{5e74}3\u{6708}12\u{65e5}"),
+        ("at 48.8584, -2.2945.", Label::Coordinates, "48.8584, -2.2945"),
+        ("(see http://x.example/y?z=1).", Label::Url, "http://x.example/y?z=1"),
+        ("https://ann:secret9@example.com/a", Label::UrlCredential, "ann:secret9"),
+        ("pay 0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed", Label::CryptoAddress, "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"),
+        ("1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2", Label::CryptoAddress, "1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2"),
+        ("bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq", Label::CryptoAddress, "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq"),
+];
+
+fn all(text: &str) -> Vec<(Label, String)> {
+    let mut hits = Vec::new();
+    for detector in detectors().expect("detectors") {
+        detector.scan(text, &mut hits);
+    }
+    hits.into_iter()
+        .map(|h| (h.label, text.get(h.span).unwrap_or_default().to_owned()))
+        .collect()
+}
+
+#[test]
+fn addresses_of_machines_days_and_coins_are_found() {
+    for (text, label, value) in FOUND {
+        assert!(
+            all(text).contains(&(*label, (*value).to_owned())),
+            "{text}: {:?}",
+            all(text)
+        );
+    }
+}
+
+#[test]
+fn versions_times_and_wrong_checks_are_nothing() {
+    for text in [
+        "version 1.2.3.4",
+        "at 12:30:45",
+        "std::vec::Vec",
+        "a::b",
+        "1.2.3.4.5",
+        "256.1.1.1",
+        "0x5AAeb6053F3E94C9b9A09f33669435E7Ef1BeAed",
+        "1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN3",
+        "99/99/9999",
+        "1.2.34",
+    ] {
+        assert_eq!(all(text), [], "{text}");
     }
 }

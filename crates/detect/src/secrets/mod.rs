@@ -158,10 +158,6 @@ impl Detector for SecretDetector {
 }
 
 impl Lexer for SecretDetector {
-    fn label(&self) -> Label {
-        Label::Secret
-    }
-
     fn left_context(&self) -> usize {
         self.engine.left_context()
     }
@@ -178,6 +174,7 @@ impl Lexer for SecretDetector {
                         .map_or_else(|| RuleId::of(PRIVATE_KEY_RULE), |rule| rule.card.id.clone()),
                     Source::Pem => RuleId::of(PRIVATE_KEY_RULE),
                 },
+                label: Label::Secret,
                 span: raw.span,
                 score: match raw.confidence {
                     Confidence::High => 1000,

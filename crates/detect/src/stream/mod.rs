@@ -89,9 +89,12 @@ impl Filter {
             while *certain < total {
                 match planned.lexer.next(&self.buffer, *certain - self.base, end) {
                     Next::Hit(found) => {
-                        let found = hit(planned.lexer.label(), found, self.base);
+                        let found = hit(found, self.base);
                         *certain = found.span.end.max(*certain + 1);
-                        self.pending.push((index, found));
+                        // A detector of many labels also finds what nobody asked for.
+                        if planned.action(found.label).is_some() {
+                            self.pending.push((index, found));
+                        }
                     }
                     Next::ClearTo(offset) => {
                         let offset = floor_boundary(&self.buffer, offset);
@@ -122,7 +125,8 @@ impl Filter {
                 .plan
                 .detectors()
                 .get(index)
-                .map_or(GuardAction::Block, |p| p.action);
+                .and_then(|planned| planned.action(hit.label))
+                .unwrap_or(GuardAction::Block);
             self.hits_total += 1;
             if self.hits.len() < HITS_KEPT_MAX {
                 self.hits.push(hit.clone());
@@ -131,7 +135,7 @@ impl Filter {
                 GuardAction::Redact => {
                     self.write_to(hit.span.start, out);
                     if hit.span.start >= self.covered {
-                        out.push_str(marker(hit.label));
+                        out.push_str(&marker(hit.label));
                     }
                     self.covered = self.covered.max(hit.span.end);
                 }

@@ -7,13 +7,33 @@ use crate::secrets::SecretDetector;
 use ringfence_core::detection::{Bound, GuardAction, Label};
 use std::sync::Arc;
 
-/// A detector and its action.
+/// A detector and what its hits lead to, label by label.
 #[derive(Clone)]
 pub struct PlannedDetector {
     /// What finds.
     pub lexer: Arc<dyn Lexer>,
-    /// What then happens.
-    pub action: GuardAction,
+    /// What then happens. A label that is not named is not acted upon and not reported.
+    pub actions: Vec<(Label, GuardAction)>,
+}
+
+impl PlannedDetector {
+    /// One action for everything the detector finds.
+    pub fn all(lexer: Arc<dyn Lexer>, action: GuardAction) -> Self {
+        let actions = lexer
+            .labels()
+            .iter()
+            .map(|label| (*label, action))
+            .collect();
+        Self { lexer, actions }
+    }
+
+    /// What a hit of this label leads to.
+    pub fn action(&self, label: Label) -> Option<GuardAction> {
+        self.actions
+            .iter()
+            .find(|(l, _)| *l == label)
+            .map(|(_, action)| *action)
+    }
 }
 
 /// What a [`super::Filter`] does; cheap to clone, one for many streams.
@@ -31,10 +51,12 @@ impl FilterPlan {
         let mut bound = 0;
         let mut left_context = 0;
         for planned in &detectors {
-            if planned.action == GuardAction::Ask {
-                return Err(DetectError::StreamAction {
-                    action: planned.action,
-                });
+            if let Some((_, action)) = planned
+                .actions
+                .iter()
+                .find(|(_, action)| *action == GuardAction::Ask)
+            {
+                return Err(DetectError::StreamAction { action: *action });
             }
             match planned.lexer.bound() {
                 Bound::Bytes(bytes) => bound = bound.max(bytes),
@@ -54,20 +76,23 @@ impl FilterPlan {
         })
     }
 
-    /// The built-in detectors for these labels.
+    /// The built-in detectors for these labels. Labels of one detector share it.
     pub fn for_labels(actions: &[(Label, GuardAction)]) -> Result<Self, DetectError> {
         let mut detectors: Vec<PlannedDetector> = Vec::new();
-        for &(label, action) in actions {
-            if detectors
-                .iter()
-                .any(|planned| planned.lexer.label() == label)
-            {
+        for (index, &(label, action)) in actions.iter().enumerate() {
+            if actions.iter().take(index).any(|(known, _)| *known == label) {
                 return Err(DetectError::TwoActions { label });
             }
-            detectors.push(PlannedDetector {
-                lexer: built_in(label)?,
-                action,
-            });
+            match detectors
+                .iter_mut()
+                .find(|planned| planned.lexer.labels().contains(&label))
+            {
+                Some(planned) => planned.actions.push((label, action)),
+                None => detectors.push(PlannedDetector {
+                    lexer: built_in(label)?,
+                    actions: vec![(label, action)],
+                }),
+            }
         }
         Self::new(detectors)
     }
@@ -95,12 +120,16 @@ fn built_in(label: Label) -> Result<Arc<dyn Lexer>, DetectError> {
         Label::Email => Arc::new(pii::Emails),
         Label::Phone => Arc::new(pii::Phones::new()?),
         Label::Secret => Arc::new(SecretDetector::new()?),
-        Label::Injection
-        | Label::Jailbreak
-        | Label::Extraction
-        | Label::Leak
-        | Label::Harmful
-        | Label::Smuggling => {
+        Label::NationalId
+        | Label::TaxId
+        | Label::Passport
+        | Label::DriverLicence
+        | Label::Medical => Arc::new(pii::PersonNumbers::new()?),
+        Label::IpAddress | Label::MacAddress => Arc::new(pii::NetworkAddresses::new()?),
+        Label::Url | Label::UrlCredential => Arc::new(pii::Urls),
+        Label::CryptoAddress => Arc::new(pii::CryptoAddresses),
+        Label::Date | Label::BirthDate | Label::Coordinates => Arc::new(pii::Dates::new()?),
+        _ => {
             return Err(DetectError::Unbounded {
                 detector: format!("{label:?}"),
             });
