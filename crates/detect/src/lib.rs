@@ -5,14 +5,16 @@
 //!   they came; what was hidden is decoded, and that it was hidden is a hit.
 //! - [`shield`]: rules against injection, jailbreak and extraction, read over the canonical text
 //!   and over decoded runs. A rule is data: `rules/*.toml`, each with the cases that prove it.
-//! - [`pii`]: cards, bank accounts, e-mail addresses and telephone numbers, by structure and checksum.
+//! - [`pii`]: cards, accounts, addresses and the numbers of persons of many countries, by structure
+//!   and checksum.
+//! - [`names`]: people, places, organisations and postal addresses, by lists and a small tagger.
 //! - [`secrets`]: keys and passwords of many providers, by form, entropy and checksum.
 //! - [`redact`]: replaces what was found in a whole text.
 //! - [`stream`]: the same over text that arrives in pieces, holding back only live partial matches.
 //!
 //! # What it is not
-//! It is no model and no promise: a new wording passes the rules until a rule knows it, and names
-//! and places are not found. It decides nothing; a caller maps labels to actions. It does not
+//! It is no model and no promise: a new wording passes the rules until a rule knows it, and a
+//! rare name passes the tagger. It decides nothing; a caller maps labels to actions. It does not
 //! know requests, frames or files.
 //!
 //! # How to read it
@@ -28,6 +30,7 @@
 pub mod canonical;
 pub mod error;
 pub mod lexer;
+pub mod names;
 mod pattern;
 pub mod pii;
 pub mod redact;

@@ -16,6 +16,7 @@ pub mod bind;
 #[cfg(test)]
 mod cases;
 pub mod compose;
+pub mod dataset;
 pub mod dockerfile;
 pub mod file;
 pub mod inert;

@@ -42,36 +42,35 @@ pub(super) fn sha256(message: &[u8]) -> [u8; 32] {
 }
 
 fn compress(state: &mut [u32; 8], block: &[u8]) {
-    let mut w = [0_u32; 64];
-    for (word, bytes) in w.iter_mut().zip(block.chunks_exact(4)) {
+    let mut words = [0_u32; 64];
+    for (word, bytes) in words.iter_mut().zip(block.chunks_exact(4)) {
         *word = bytes.iter().fold(0, |n, b| n << 8 | u32::from(*b));
     }
     for i in 16..64 {
-        let (a, b) = (w[i - 15], w[i - 2]);
-        let s0 = a.rotate_right(7) ^ a.rotate_right(18) ^ (a >> 3);
-        let s1 = b.rotate_right(17) ^ b.rotate_right(19) ^ (b >> 10);
-        w[i] = w[i - 16]
+        let (early, late) = (words[i - 15], words[i - 2]);
+        let s0 = early.rotate_right(7) ^ early.rotate_right(18) ^ (early >> 3);
+        let s1 = late.rotate_right(17) ^ late.rotate_right(19) ^ (late >> 10);
+        words[i] = words[i - 16]
             .wrapping_add(s0)
-            .wrapping_add(w[i - 7])
+            .wrapping_add(words[i - 7])
             .wrapping_add(s1);
     }
-    let mut v = *state;
-    for (constant, word) in K.iter().zip(w) {
-        let [.., e, f, g, h] = v;
-        let s1 = e.rotate_right(6) ^ e.rotate_right(11) ^ e.rotate_right(25);
-        let t1 = h
+    let mut now = *state;
+    for (constant, word) in K.iter().zip(words) {
+        let s1 = now[4].rotate_right(6) ^ now[4].rotate_right(11) ^ now[4].rotate_right(25);
+        let choice = (now[4] & now[5]) ^ (!now[4] & now[6]);
+        let t1 = now[7]
             .wrapping_add(s1)
-            .wrapping_add((e & f) ^ (!e & g))
+            .wrapping_add(choice)
             .wrapping_add(*constant)
             .wrapping_add(word);
-        let [a, b, c, ..] = v;
-        let s0 = a.rotate_right(2) ^ a.rotate_right(13) ^ a.rotate_right(22);
-        let t2 = s0.wrapping_add((a & b) ^ (a & c) ^ (b & c));
-        v.rotate_right(1);
-        v[4] = v[4].wrapping_add(t1);
-        v[0] = t1.wrapping_add(t2);
+        let s0 = now[0].rotate_right(2) ^ now[0].rotate_right(13) ^ now[0].rotate_right(22);
+        let majority = (now[0] & now[1]) ^ (now[0] & now[2]) ^ (now[1] & now[2]);
+        now.rotate_right(1);
+        now[4] = now[4].wrapping_add(t1);
+        now[0] = t1.wrapping_add(s0).wrapping_add(majority);
     }
-    for (old, new) in state.iter_mut().zip(v) {
+    for (old, new) in state.iter_mut().zip(now) {
         *old = old.wrapping_add(new);
     }
 }

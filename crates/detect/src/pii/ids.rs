@@ -120,11 +120,7 @@ fn confidence(number: &Number, shape: &str, fit: &Fit, word: bool) -> Option<u32
         (Needs::Nothing, false) => Some(850),
         (Needs::Form, true) => Some(950),
         (Needs::Form, false) => formed.then_some(700),
-        (Needs::Word, true) => Some(if shape.starts_with("****") {
-            500
-        } else {
-            600 + 50 * u32::from(formed)
-        }),
+        (Needs::Word, true) => Some(600 + 50 * u32::from(formed)),
         (Needs::Word, false) => None,
     }
 }

@@ -9,6 +9,7 @@ mod card;
 mod checks;
 mod context;
 mod crypto;
+pub mod custom;
 mod dates;
 mod dialling;
 mod digest;

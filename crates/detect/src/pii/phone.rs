@@ -352,12 +352,13 @@ impl Number {
             if total > DIGITS_MAX || group.digits > 11 || (group.digits < 2 && index > 0) {
                 break;
             }
-            // A lone run of six digits is a code or a year with a month.
-            if total >= 7 || (index > 0 && total >= 6) {
+            // Six digits in one or two groups are a code, a price or the number of a house.
+            if total >= 7 || (index > 1 && total >= 6) {
                 best = Some(index + 1);
             }
         }
-        best.filter(|groups| !self.looks_like_date() && !self.hangs_on(*groups))
+        let is_date = |groups: usize| groups <= 3 && self.looks_like_date();
+        best.filter(|groups| !is_date(*groups) && !self.hangs_on(*groups))
     }
 
     fn looks_like_date(&self) -> bool {
