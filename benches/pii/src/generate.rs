@@ -118,8 +118,8 @@ impl Grammar {
         }
         example.text.push_str(rest);
         match dice.below(100) {
-            0..=13 => recase(example, |c| c.to_lowercase().collect()),
-            14..=15 => recase(example, |c| c.to_uppercase().collect()),
+            0..=13 => recase(&example, |c| c.to_lowercase().collect()),
+            14..=15 => recase(&example, |c| c.to_uppercase().collect()),
             _ => example,
         }
     }
@@ -128,8 +128,8 @@ impl Grammar {
     fn fill(&self, slot: &str, dice: &mut Dice, example: &mut Example) -> bool {
         let (value, tag) = match slot {
             "person" => (self.person(dice), Tag::Person),
-            "given" => (self.name(&self.given, dice), Tag::Person),
-            "family" => (self.name(&self.family, dice), Tag::Person),
+            "given" => (Self::name(&self.given, dice), Tag::Person),
+            "family" => (Self::name(&self.family, dice), Tag::Person),
             "place" => (self.place(dice), Tag::Place),
             "country" => (dice.pick(&self.countries).replace('_', " "), Tag::Place),
             "org" => (self.organisation(dice), Tag::Organisation),
@@ -192,7 +192,7 @@ impl Grammar {
     }
 
     /// A name of the list, or one made from the beginning of one and the end of another.
-    fn name(&self, list: &[&str], dice: &mut Dice) -> String {
+    fn name(list: &[&str], dice: &mut Dice) -> String {
         let one = dice.pick(list).replace('_', " ");
         if dice.chance(55) {
             return one;
@@ -208,8 +208,8 @@ impl Grammar {
     }
 
     fn person(&self, dice: &mut Dice) -> String {
-        let given = self.name(&self.given, dice);
-        let family = self.name(&self.family, dice);
+        let given = Self::name(&self.given, dice);
+        let family = Self::name(&self.family, dice);
         let initial = char::from(b'A' + u8::try_from(dice.below(26)).unwrap_or(0));
         match dice.below(14) {
             0 => format!("{given} {initial}. {family}"),
@@ -217,16 +217,16 @@ impl Grammar {
             2 => format!("{initial}. {family}"),
             3 => format!("{family}, {given}"),
             4 => format!("{given} {}", family.to_uppercase()),
-            5 => format!("{given} {family}-{}", self.name(&self.family, dice)),
-            6 => format!("{given} {} {family}", self.name(&self.given, dice)),
-            7 => format!("{given} {family} {}", self.name(&self.family, dice)),
+            5 => format!("{given} {family}-{}", Self::name(&self.family, dice)),
+            6 => format!("{given} {} {family}", Self::name(&self.given, dice)),
+            7 => format!("{given} {family} {}", Self::name(&self.family, dice)),
             8 => given,
             _ => format!("{given} {family}"),
         }
     }
 
     fn place(&self, dice: &mut Dice) -> String {
-        let place = self.name(&self.places, dice);
+        let place = Self::name(&self.places, dice);
         match dice.below(20) {
             0 => place.to_uppercase(),
             1 => format!(
@@ -258,13 +258,13 @@ impl Grammar {
         let known = dice.pick(&self.organisations).to_owned();
         let word = dice.pick(&self.organisation_words).to_owned();
         let plain = capital(dice.pick(&self.plain));
-        let family = self.name(&self.family, dice);
+        let family = Self::name(&self.family, dice);
         match dice.below(16) {
             0..=2 => known,
             3 => format!("{known} {word}"),
             4 => format!("{plain} {word}"),
             5 => format!("{family} {word}"),
-            6 => format!("{family} & {} {word}", self.name(&self.family, dice)),
+            6 => format!("{family} & {} {word}", Self::name(&self.family, dice)),
             7 => format!("{family} and Sons"),
             8 => format!("{} {plain} {word}", capital(dice.pick(&self.plain))),
             9 => format!("{word} of {plain}"),
@@ -295,9 +295,9 @@ impl Grammar {
 
     fn street(&self, dice: &mut Dice) -> String {
         let name = match dice.below(3) {
-            0 => self.name(&self.given, dice),
-            1 => self.name(&self.places, dice),
-            _ => self.name(&self.family, dice),
+            0 => Self::name(&self.given, dice),
+            1 => Self::name(&self.places, dice),
+            _ => Self::name(&self.family, dice),
         };
         let english = [
             "Street", "Road", "Avenue", "Lane", "Drive", "Court", "St", "St.", "Rd", "Ave", "Blvd",
@@ -422,7 +422,7 @@ fn capital(word: &str) -> String {
 }
 
 /// The same sentence with every character changed, and the spans moved to where they then are.
-fn recase(example: Example, change: impl Fn(char) -> String) -> Example {
+fn recase(example: &Example, change: impl Fn(char) -> String) -> Example {
     let mut text = String::new();
     let mut places = vec![0; example.text.len() + 1];
     for (at, c) in example.text.char_indices() {

@@ -9,6 +9,7 @@
 //!   and checksum.
 //! - [`names`]: people, places, organisations and postal addresses, by lists and a small tagger.
 //! - [`secrets`]: keys and passwords of many providers, by form, entropy and checksum.
+//! - [`output`]: what must not leave in an answer: marks, registered texts, terms, addresses.
 //! - [`redact`]: replaces what was found in a whole text.
 //! - [`stream`]: the same over text that arrives in pieces, holding back only live partial matches.
 //!
@@ -31,6 +32,7 @@ pub mod canonical;
 pub mod error;
 pub mod lexer;
 pub mod names;
+pub mod output;
 mod pattern;
 pub mod pii;
 pub mod redact;

@@ -19,6 +19,7 @@ RUN      what may it do?
   run         run one command in a sandbox, nothing else needed
   key         create, list and revoke API keys
   guard       judge texts with the prompt shield
+  redact      copy a dataset without personal data and secrets
 WATCH    is it behaving?
   status      what stands, what runs, what was refused
 RESPOND  what now?
@@ -87,6 +88,8 @@ pub(crate) enum Command {
     /// Judge texts with the prompt shield
     #[command(subcommand)]
     Guard(GuardCommand),
+    /// Copy a dataset without personal data and secrets
+    Redact(RedactArgs),
     /// What stands, what runs, what was refused
     Status(StatusArgs),
     /// Weaknesses and incidents
@@ -260,9 +263,69 @@ pub(crate) enum KeyCommand {
     },
 }
 
+/// Copy a dataset without personal data and secrets.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "The copy has its name only when it is whole; after a stop the same command goes on. \
+                  Records that cannot be read are left out and counted. Exit codes: 0 every record \
+                  is in the copy, 2 error, 3 some are not."
+)]
+pub(crate) struct RedactArgs {
+    /// The dataset, or - for standard input
+    #[arg(long = "in", value_name = "FILE")]
+    pub input: String,
+    /// The copy, or - for standard output
+    #[arg(long, value_name = "FILE")]
+    pub out: String,
+    /// jsonl, csv or text [default: by the ending of the name]
+    #[arg(long)]
+    pub format: Option<String>,
+    /// Delimiter of a table [default: ,]
+    #[arg(long, value_name = "CHARACTER")]
+    pub delimiter: Option<String>,
+    /// redact, mask, hash or pseudonym
+    #[arg(long, default_value = "redact")]
+    pub operator: String,
+    /// The key of pseudonyms: a file of 32 octets or more
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+    /// Types to look for [default: all but date and url]
+    #[arg(long, value_delimiter = ',')]
+    pub types: Vec<String>,
+    /// Own recognisers and allowed values, in TOML
+    #[arg(long, value_name = "FILE")]
+    pub recognisers: Option<PathBuf>,
+    /// Columns or fields whose combinations are counted
+    #[arg(long, value_delimiter = ',', value_name = "FIELDS")]
+    pub k_anonymity: Vec<String>,
+    /// Do not look for instructions planted for a model
+    #[arg(long)]
+    pub no_instructions: bool,
+    /// Write the report here
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// Threads [default: one for each core]
+    #[arg(long)]
+    pub threads: Option<usize>,
+    /// Begin again instead of going on
+    #[arg(long)]
+    pub restart: bool,
+}
+
 /// Judge texts with the prompt shield.
 #[derive(Subcommand, Debug)]
 pub(crate) enum GuardCommand {
+    /// Where personal data stands, for each line of standard input
+    #[command(
+        after_help = "Reads {\"text\"} lines and writes {\"spans\": [{\"type\", \"start\", \"end\", \
+                      \"score\"}]} lines; places are in characters. Exit codes: 0 every line was \
+                      looked at, 2 error, 3 a line was not."
+    )]
+    Redact {
+        /// Lines of JSON in, lines of JSON out; there is no other form yet
+        #[arg(long, required = true)]
+        jsonl: bool,
+    },
     /// One verdict for each line of standard input
     #[command(
         after_help = "Reads {\"text\", \"channel\"} lines; `text` may be a list of messages that were \

@@ -79,6 +79,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Run(args) => Ok(commands::run::run(&args, format)),
         Command::Key(command) => commands::key::run(command, &state()?, format),
         Command::Guard(command) => commands::guard::run(command, format),
+        Command::Redact(args) => commands::redact::run(&args, format),
         Command::Status(args) => commands::service::status(&args, &state()?, format),
         Command::Case(command) => commands::case::run(command, &state()?, format),
         Command::Waive(args) => commands::case::waive(args, &state()?, format),

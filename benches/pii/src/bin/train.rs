@@ -146,7 +146,9 @@ fn main() -> Result<(), Error> {
     if std::env::args().nth(1).as_deref() == Some("--check") {
         return match std::fs::read(&path)? == rows {
             true => Ok(()),
-            false => Err(Error::other("the shipped weights are not what training makes")),
+            false => Err(Error::other(
+                "the shipped weights are not what training makes",
+            )),
         };
     }
     std::fs::write(&path, &rows)?;

@@ -22,7 +22,7 @@ mod network;
 mod phone;
 mod run;
 mod table;
-mod url;
+pub(crate) mod url;
 
 pub use card::PaymentCards;
 pub use crypto::CryptoAddresses;

@@ -36,15 +36,16 @@ fn url_char(c: char) -> bool {
 }
 
 /// An address at some place: where it starts, where its host starts, where it ends.
-struct Read {
-    start: usize,
-    authority: usize,
-    stop: usize,
-    open: bool,
+pub(crate) struct Read {
+    pub(crate) start: usize,
+    pub(crate) authority: usize,
+    pub(crate) stop: usize,
+    /// It reaches the end of the text: more of it may follow.
+    pub(crate) open: bool,
 }
 
 /// Reads the address around `://` at `sign`, or around `www.` when there is no scheme.
-fn read(text: &str, from: usize, sign: usize, scheme: bool) -> Read {
+pub(crate) fn read(text: &str, from: usize, sign: usize, scheme: bool) -> Read {
     let bytes = text.as_bytes();
     let letters = if scheme {
         bytes
@@ -96,7 +97,7 @@ fn credential(text: &str, read: &Read) -> Option<Range<usize>> {
 pub struct Urls;
 
 /// The next `://`, or `www.` at the start of a word.
-fn next_sign(text: &str, from: usize) -> Option<(usize, bool)> {
+pub(crate) fn next_sign(text: &str, from: usize) -> Option<(usize, bool)> {
     let mut at = from;
     while let Some(i) = text
         .as_bytes()
@@ -120,7 +121,7 @@ fn next_sign(text: &str, from: usize) -> Option<(usize, bool)> {
 }
 
 /// Bytes at the end that may become a scheme or `www.`.
-fn tail(text: &str, from: usize) -> usize {
+pub(crate) fn tail(text: &str, from: usize) -> usize {
     let bytes = text.as_bytes().get(from..).unwrap_or_default();
     let length = bytes
         .iter()

@@ -2,3 +2,5 @@
 
 #[path = "laws.rs"]
 mod laws;
+#[path = "output.rs"]
+mod output;

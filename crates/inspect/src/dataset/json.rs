@@ -150,7 +150,7 @@ impl Walk<'_> {
             if let Some(Level::Object { name, .. }) = self.path.last_mut() {
                 text.clone_into(name);
             }
-            if let Some(changed) = plan.value("", text, counts) {
+            if let Some(changed) = plan.name(text, counts) {
                 self.replace(end, &changed);
             }
         } else {

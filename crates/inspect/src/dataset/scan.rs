@@ -102,6 +102,19 @@ impl Plan {
         hits
     }
 
+    /// The name of a field without what was found in it. A name has no sentence around it, so the
+    /// tagger of names is not asked.
+    pub(super) fn name(&self, name: &str, counts: &mut Counts) -> Option<String> {
+        let mut hits = self.hits(name);
+        hits.retain(|hit| {
+            !matches!(
+                hit.label,
+                Label::Person | Label::Place | Label::Organisation | Label::Address
+            )
+        });
+        self.replaced("(name)", name, hits, counts)
+    }
+
     /// The value without what was found, or nothing when nothing was. A short value is read
     /// behind the name of its field, which says what a bare number is.
     pub(super) fn value(&self, field: &str, value: &str, counts: &mut Counts) -> Option<String> {
@@ -130,14 +143,25 @@ impl Plan {
         } else {
             self.hits(value)
         };
+        self.replaced(field, value, hits, counts)
+    }
+
+    fn replaced(
+        &self,
+        field: &str,
+        value: &str,
+        hits: Vec<Hit>,
+        counts: &mut Counts,
+    ) -> Option<String> {
         if hits.is_empty() {
             return None;
         }
-        for hit in resolve(hits.clone()) {
+        let changed = replace_with(value, &hits, |hit, found| {
+            self.operator.apply(hit.label, found, &*self.digest)
+        });
+        for hit in resolve(hits) {
             counts.hit(field, hit.label, value.get(hit.span).unwrap_or_default());
         }
-        Some(replace_with(value, &hits, |hit, found| {
-            self.operator.apply(hit.label, found, &*self.digest)
-        }))
+        Some(changed)
     }
 }

@@ -10,6 +10,7 @@ pub(crate) mod guard;
 pub(crate) mod key;
 pub(crate) mod log;
 pub(crate) mod offline;
+pub(crate) mod redact;
 pub(crate) mod run;
 pub(crate) mod service;
 pub(crate) mod shell;

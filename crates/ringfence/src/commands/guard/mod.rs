@@ -2,6 +2,7 @@
 //! judges them with the same code and weights as the gateway, and says why.
 
 mod lines;
+mod spans;
 
 use crate::cli::GuardCommand;
 use crate::render::Format;
@@ -21,6 +22,10 @@ use std::path::Path;
 /// Runs a guard command.
 pub(crate) fn run(command: GuardCommand, format: Format) -> Outcome {
     match command {
+        GuardCommand::Redact { .. } => {
+            let (input, output) = (std::io::stdin().lock(), std::io::stdout().lock());
+            spans::run(input, output)
+        }
         GuardCommand::Score { thresholds, .. } => {
             let shield = shield(thresholds.as_deref())?;
             let (input, output) = (std::io::stdin().lock(), std::io::stdout().lock());
