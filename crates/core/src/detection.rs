@@ -121,6 +121,8 @@ impl Label {
             Self::Jailbreak => "jailbreak",
             Self::Extraction => "extraction",
             Self::Smuggling => "hidden",
+            Self::Leak => "leak",
+            Self::Harmful => "harmful",
             Self::Secret => "secret",
             Self::PaymentCard => "card",
             Self::Iban => "iban",

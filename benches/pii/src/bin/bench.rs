@@ -9,7 +9,7 @@
 use ringfence_bench_pii::generate::{Dice, Grammar};
 use ringfence_core::detection::Detector;
 use ringfence_detect::{pii, redact};
-use ringfence_inspect::dataset::{Checkpoint, Format, Hashes, Plan, PlanConfig, run};
+use ringfence_inspect::dataset::{Format, Job, Plan, PlanConfig, run};
 use serde::Deserialize;
 use std::error::Error;
 use std::hint::black_box;
@@ -99,7 +99,7 @@ fn presidio(texts: &[String]) -> Result<Peer, Box<dyn Error>> {
 
 fn dataset(texts: &[String], instructions: bool, threads: usize) -> Result<f64, Box<dyn Error>> {
     let mut input = Vec::new();
-    while megabytes(input.len()) < 64.0 {
+    while megabytes(input.len()) < 16.0 {
         for (i, text) in texts.iter().enumerate() {
             writeln!(
                 input,
@@ -114,15 +114,11 @@ fn dataset(texts: &[String], instructions: bool, threads: usize) -> Result<f64, 
     };
     let plan = Plan::new(&config, Arc::new(|_: &[u8]| [0; 32]))?;
     let started = Instant::now();
-    let start = (Checkpoint::default(), Hashes::default());
     let mut out = std::io::sink();
     let report = run(
-        &plan,
-        Format::Jsonl,
-        threads,
+        Job::new(&plan, Format::Jsonl, threads),
         input.as_slice(),
         &mut out,
-        start,
         &mut |_, _| Ok(()),
     )?;
     black_box(report);

@@ -144,18 +144,14 @@ fn main() -> Result<(), Error> {
         .join("../../crates/detect/models/names.bin");
     let rows = learner.rows();
     if std::env::args().nth(1).as_deref() == Some("--check") {
-        return match std::fs::read(&path)? == rows {
-            true => Ok(()),
-            false => Err(Error::other(
-                "the shipped weights are not what training makes",
-            )),
-        };
+        if std::fs::read(&path)? == rows {
+            return Ok(());
+        }
+        return Err(Error::other(
+            "the shipped weights are not what training makes",
+        ));
     }
     std::fs::write(&path, &rows)?;
-    println!(
-        "{} octets in {}",
-        rows.len(),
-        "crates/detect/models/names.bin"
-    );
+    println!("{} octets in crates/detect/models/names.bin", rows.len());
     Ok(())
 }

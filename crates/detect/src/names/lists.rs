@@ -2,6 +2,7 @@
 //! around them. Written for this house; a word may be in several.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 /// Which lists a word is in, as bits.
 pub type Flags = u8;
@@ -41,10 +42,28 @@ pub const TITLES: &str = "Mr Mrs Ms Miss Dr Prof Professor Sir Madam Lady Lord H
      Señora Sr Sra Don Doña Signor Signora Dott Mevrouw Meneer Pan Pani Captain Officer Judge \
      Senator President Minister Reverend Father Sister Brother Uncle Aunt";
 
+/// Keys are hashes already; hashing them again would cost more than the look-up.
+#[derive(Clone, Copy, Debug, Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for b in bytes {
+            self.0 = self.0 << 8 | u64::from(*b);
+        }
+    }
+    fn write_u64(&mut self, value: u64) {
+        self.0 = value;
+    }
+}
+
 /// Words with their lists.
 #[derive(Clone, Debug)]
 pub struct Lists {
-    words: HashMap<u64, Flags>,
+    words: HashMap<u64, Flags, BuildHasherDefault<AsItIs>>,
 }
 
 impl Default for Lists {
@@ -56,7 +75,7 @@ impl Default for Lists {
 impl Lists {
     /// Reads the lists out of the binary.
     pub fn new() -> Self {
-        let mut words = HashMap::with_capacity(8192);
+        let mut words = HashMap::with_capacity_and_hasher(8192, BuildHasherDefault::default());
         let all = [
             (GIVEN_NAMES, GIVEN),
             (FAMILY_NAMES, FAMILY),

@@ -66,7 +66,7 @@ impl Exfiltration {
 
 /// Encoded data: base64, hexadecimal or percent escapes, not words with hyphens.
 fn is_opaque(value: &str) -> bool {
-    let count = |f: fn(&u8) -> bool| value.bytes().filter(|b| f(b)).count();
+    let count = |f: fn(&u8) -> bool| value.bytes().filter(f).count();
     let digits = count(u8::is_ascii_digit);
     let upper = count(u8::is_ascii_uppercase);
     let lower = count(u8::is_ascii_lowercase);

@@ -213,7 +213,7 @@ impl Lexer for RegisteredTexts {
             match self.within(text.get(..stop).unwrap_or_default(), from, End::Open) {
                 Next::ClearTo(clear) if clear > from => from = clear,
                 Next::ClearTo(_) => return self.within(text, from, end),
-                hit => return hit,
+                hit @ Next::Hit(_) => return hit,
             }
         }
     }

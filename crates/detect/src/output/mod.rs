@@ -186,6 +186,12 @@ fn base64_forms(bytes: &[u8]) -> Vec<String> {
         .collect()
 }
 
+/// The characters of a mark with something between them.
+fn apart(mark: &str, between: &str) -> String {
+    let letters: Vec<String> = mark.chars().map(String::from).collect();
+    letters.join(between)
+}
+
 /// A short mark as it is, and in the disguises a model is asked to use.
 fn disguises(mark: &str) -> Vec<String> {
     let mut forms = vec![
@@ -193,16 +199,8 @@ fn disguises(mark: &str) -> Vec<String> {
         reversed(mark),
         rot13(mark),
         hex(mark.as_bytes()),
-        mark.chars()
-            .map(|c| format!("{c} "))
-            .collect::<String>()
-            .trim_end()
-            .to_owned(),
-        mark.chars()
-            .map(|c| format!("{c}-"))
-            .collect::<String>()
-            .trim_end_matches('-')
-            .to_owned(),
+        apart(mark, " "),
+        apart(mark, "-"),
     ];
     forms.extend(base64_forms(mark.as_bytes()));
     forms

@@ -2,7 +2,7 @@
 //! them), then Luhn. No context words are needed: both checks together pass for about one random
 //! number in a hundred, and only where it stands alone.
 
-use super::digits::{Digit, Stop, digit_before, next_digit, read};
+use super::digits::{Digit, Stop, digit_before, next_digit, read, too_short};
 use crate::lexer::{End, Found, Lexer, Next, char_at, glued_before};
 use ringfence_core::detection::Label;
 use ringfence_core::ids::RuleId;
@@ -100,6 +100,9 @@ enum Verdict {
 }
 
 fn decide(text: &str, at: usize, end: End) -> Verdict {
+    if too_short(text, at, 2 * DIGITS_MAX, DIGITS_MIN, b" -.") {
+        return Verdict::Not;
+    }
     // One digit more than a card has, to see that the number ends.
     let (digits, stop) = read(text, at, DIGITS_MAX + 1, &SEPARATORS);
     if !ISSUERS.iter().any(|issuer| issuer.can_start(&digits)) {

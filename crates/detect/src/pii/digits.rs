@@ -43,6 +43,31 @@ pub(super) fn digit_before(text: &str, at: usize) -> bool {
         .is_some_and(|c| digit(c).is_some())
 }
 
+/// Whether the ASCII run at `at` is seen to its end and has fewer than `fewest` digits: then no
+/// number begins there, and nothing needs to be read with care. It looks at `most` octets.
+pub(super) fn too_short(text: &str, at: usize, most: usize, fewest: usize, between: &[u8]) -> bool {
+    let mut digits = 0;
+    for b in text
+        .as_bytes()
+        .get(at..)
+        .unwrap_or_default()
+        .iter()
+        .take(most)
+    {
+        if b.is_ascii_digit() {
+            digits += 1;
+            if digits >= fewest {
+                return false;
+            }
+        } else if !b.is_ascii() {
+            return false;
+        } else if !between.contains(b) {
+            return true;
+        }
+    }
+    false
+}
+
 /// A digit of a run: its value, the offset after it, and the separator in front of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Digit {

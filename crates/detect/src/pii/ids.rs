@@ -89,7 +89,7 @@ impl PersonNumbers {
                 continue;
             };
             if best.is_some_and(|(length, ..)| length > found.length)
-                || !(number.check)(&found.plain)
+                || !(number.check)(found.plain())
             {
                 continue;
             }

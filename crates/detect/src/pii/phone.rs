@@ -4,7 +4,7 @@
 
 use super::context::{Words, before, ends_with_marker, marked};
 use super::dialling;
-use super::digits::{FULL_WIDTH_LEAD, digit, digit_before};
+use super::digits::{FULL_WIDTH_LEAD, digit, digit_before, too_short};
 use crate::error::DetectError;
 use crate::lexer::{End, Found, Lexer, Next, byte_before, char_at};
 use ringfence_core::detection::Label;
@@ -13,6 +13,8 @@ use ringfence_core::ids::RuleId;
 // LIMIT: E.164: 15 digits.
 const DIGITS_MAX: usize = 15;
 const DIGITS_MIN: usize = 8;
+/// Digits of the shortest number that a word vouches for.
+const LOOSE_DIGITS_MIN: usize = 6;
 // LIMIT: characters of a candidate, separators and the plus sign included.
 const CHARACTERS_MAX: usize = 40;
 // LIMIT: each of up to three bytes, then an extension and a word.
@@ -425,6 +427,9 @@ impl Phones {
     }
 
     fn decide(&self, text: &str, at: usize, end: End) -> Verdict {
+        if too_short(text, at, CHARACTERS_MAX, LOOSE_DIGITS_MIN, b" -./()+") {
+            return Verdict::Not;
+        }
         let number = Number::read(text, at);
         if number.open && end == End::Open {
             return Verdict::Unknown;

@@ -53,18 +53,29 @@ pub(super) fn read(rest: &[u8]) -> Run<'_> {
 pub(super) struct Fit {
     /// Bytes of the run, separators included.
     pub(super) length: usize,
-    /// Letters in upper case and digits, without separators.
-    pub(super) plain: Vec<u8>,
+    plain: [u8; SHAPE_MAX],
+    characters: usize,
     /// Separators that stand where the shape has them.
     pub(super) separators: usize,
 }
+
+impl Fit {
+    /// Letters in upper case and digits, without separators.
+    pub(super) fn plain(&self) -> &[u8] {
+        self.plain.get(..self.characters).unwrap_or_default()
+    }
+}
+
+// LIMIT: letters and digits of a shape; a longer one fits nothing.
+const SHAPE_MAX: usize = 24;
 
 /// Fits `shape`: `9` a digit, `A` a letter, `*` either, a space an optional separator, anything
 /// else itself. Separators are all there and the same, or none is.
 pub(super) fn fit(shape: &str, run: &[u8]) -> Option<Fit> {
     let mut fit = Fit {
         length: 0,
-        plain: Vec::with_capacity(shape.len()),
+        plain: [0; SHAPE_MAX],
+        characters: 0,
         separators: 0,
     };
     let mut skipped = 0;
@@ -93,7 +104,8 @@ pub(super) fn fit(shape: &str, run: &[u8]) -> Option<Fit> {
             return None;
         }
         if b.is_ascii_alphanumeric() {
-            fit.plain.push(b);
+            *fit.plain.get_mut(fit.characters)? = b;
+            fit.characters += 1;
         }
         fit.length += 1;
     }

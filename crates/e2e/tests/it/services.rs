@@ -145,3 +145,23 @@ fn files_go_into_a_sandbox_come_out_and_live_on_in_a_snapshot() {
     });
     assert_eq!(seen, expected);
 }
+
+#[test]
+fn python_stdnum_agrees_with_every_number_the_check_digits_were_tested_on() {
+    let judge = |file: &std::path::Path| {
+        let output = Command::new(python())
+            .arg(workspace().join("crates/e2e/scripts/stdnum_judge.py"))
+            .arg(file)
+            .output()
+            .unwrap();
+        Said::of(&output)
+    };
+    let fixture = workspace().join("crates/detect/tests/data/ids.txt");
+    judge(&fixture).ok();
+    // A wrong sign must not pass, else the judge judges nothing.
+    let dir = tempfile::tempdir().unwrap();
+    let forged = dir.path().join("ids.txt");
+    let text = std::fs::read_to_string(&fixture).unwrap();
+    std::fs::write(&forged, text.replacen("\t+\t", "\t-\t", 1)).unwrap();
+    assert_eq!(judge(&forged).code, Some(1));
+}

@@ -16,7 +16,7 @@ mod run;
 mod scan;
 
 pub use report::{KAnonymity, RefusedRecord, Report, Sample};
-pub use run::{Checkpoint, DatasetError, Hashes, Progress, run};
+pub use run::{Checkpoint, DatasetError, Hashes, Job, Progress, run};
 pub use scan::{Plan, PlanConfig, SharedDigest};
 
 // LIMIT: octets of one record; a longer one is left out and counted.

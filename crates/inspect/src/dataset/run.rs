@@ -100,18 +100,50 @@ struct Done {
     counts: Counts,
 }
 
-/// Puts a dataset through `plan`. `from` and `hashes` are those of an earlier run, or empty.
+/// What is to be done, and from where on.
+#[derive(Clone)]
+pub struct Job<'p> {
+    /// What is looked for.
+    pub plan: &'p Plan,
+    /// How the dataset is written.
+    pub format: Format,
+    /// Threads that look, from 1 to 64.
+    pub threads: usize,
+    /// Where an earlier run stopped, or the beginning.
+    pub from: Checkpoint,
+    /// The hashes of what the earlier run did.
+    pub hashes: Hashes,
+}
+
+impl<'p> Job<'p> {
+    /// A job from the beginning.
+    pub fn new(plan: &'p Plan, format: Format, threads: usize) -> Self {
+        Self {
+            plan,
+            format,
+            threads,
+            from: Checkpoint::default(),
+            hashes: Hashes::default(),
+        }
+    }
+}
+
+/// Puts a dataset through a plan.
 ///
 /// `keep` is called after each piece was handed to `output`, in order.
 pub fn run<W: Write>(
-    plan: &Plan,
-    format: Format,
-    threads: usize,
+    job: Job<'_>,
     input: impl Read + Send,
     output: &mut W,
-    (from, mut hashes): (Checkpoint, Hashes),
     keep: &mut dyn FnMut(&mut W, Progress<'_>) -> std::io::Result<()>,
 ) -> Result<Report, DatasetError> {
+    let Job {
+        plan,
+        format,
+        threads,
+        from,
+        mut hashes,
+    } = job;
     let mut pieces = Pieces::new(input, format);
     let mut state = from;
     if let Format::Csv(delimiter) = format

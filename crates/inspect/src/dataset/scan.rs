@@ -46,12 +46,16 @@ pub struct Plan {
     allowed: Allowed,
     operator: Operator,
     labels: Vec<Label>,
+    /// There are recognisers of the operator's, which may match letters alone.
+    own: bool,
     digest: SharedDigest,
     pub(super) identifying: Vec<String>,
 }
 
 // LIMIT: octets of a value that is read together with the name of its field.
 const NAMED_VALUE_BYTES_MAX: usize = 128;
+// LIMIT: octets of a name of letters that is not looked at; keys of providers are longer.
+const PLAIN_NAME_BYTES_MAX: usize = 20;
 
 impl Plan {
     /// Builds all detectors. `digest` serves the operators that need one.
@@ -81,6 +85,7 @@ impl Plan {
             allowed,
             operator: config.operator,
             labels,
+            own: !config.custom.recogniser.is_empty(),
             digest,
             identifying: config.identifying.clone(),
         })
@@ -105,6 +110,11 @@ impl Plan {
     /// The name of a field without what was found in it. A name has no sentence around it, so the
     /// tagger of names is not asked.
     pub(super) fn name(&self, name: &str, counts: &mut Counts) -> Option<String> {
+        // "text" and "user_id" are most of the names there are, and hold no number.
+        let plain = |b: u8| b.is_ascii_alphabetic() || b == b'_';
+        if name.len() <= PLAIN_NAME_BYTES_MAX && name.bytes().all(plain) && !self.own {
+            return None;
+        }
         let mut hits = self.hits(name);
         hits.retain(|hit| {
             !matches!(

@@ -16,8 +16,10 @@ fn plan(change: impl Fn(&mut PlanConfig)) -> Plan {
 
 fn go(plan: &Plan, format: Format, input: &[u8]) -> (String, Report) {
     let mut out = Vec::new();
-    let start = (Checkpoint::default(), Hashes::default());
-    let report = run(plan, format, 2, input, &mut out, start, &mut |_, _| Ok(())).expect("run");
+    let report = run(Job::new(plan, format, 2), input, &mut out, &mut |_, _| {
+        Ok(())
+    })
+    .expect("run");
     (String::from_utf8(out).expect("UTF-8"), report)
 }
 
@@ -95,14 +97,10 @@ fn a_copy_of_a_copy_is_the_copy_and_threads_do_not_matter() {
     assert_eq!(report.found["email"]["text"], 30_000);
     assert_eq!(go(&plan, Format::Jsonl, once.as_bytes()).0, once);
     let mut alone = Vec::new();
-    let start = (Checkpoint::default(), Hashes::default());
     let one = run(
-        &plan,
-        Format::Jsonl,
-        1,
+        Job::new(&plan, Format::Jsonl, 1),
         input.as_bytes(),
         &mut alone,
-        start,
         &mut |_, _| Ok(()),
     );
     assert_eq!(one.expect("run"), report);
@@ -117,14 +115,10 @@ fn a_run_goes_on_from_its_last_checkpoint_and_says_the_same() {
     let (whole, report) = go(&plan, Format::Jsonl, input.as_bytes());
     let mut kept = None;
     let mut out = Vec::new();
-    let start = (Checkpoint::default(), Hashes::default());
     let stopped = run(
-        &plan,
-        Format::Jsonl,
-        2,
+        Job::new(&plan, Format::Jsonl, 2),
         input.as_bytes(),
         &mut out,
-        start,
         &mut |_, p| {
             let stop = kept.is_some();
             kept.get_or_insert_with(|| serde_json::to_string(p.checkpoint).expect("JSON"));
@@ -146,12 +140,13 @@ fn a_run_goes_on_from_its_last_checkpoint_and_says_the_same() {
     hashes.input.update(&input.as_bytes()[..done]);
     hashes.output.update(&out);
     let again = run(
-        &plan,
-        Format::Jsonl,
-        2,
+        Job {
+            from,
+            hashes,
+            ..Job::new(&plan, Format::Jsonl, 2)
+        },
         &input.as_bytes()[done..],
         &mut out,
-        (from, hashes),
         &mut |_, _| Ok(()),
     );
     assert_eq!(again.expect("run"), report);

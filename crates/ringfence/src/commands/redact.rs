@@ -17,7 +17,7 @@ use ringfence_crypto::hmac::HmacKey;
 use ringfence_detect::pii::custom::CustomConfig;
 use ringfence_detect::redact::Operator;
 use ringfence_inspect::dataset::{
-    Checkpoint, Format, Hashes, Plan, PlanConfig, Progress, Report, SharedDigest, run as copy,
+    Checkpoint, Format, Hashes, Job, Plan, PlanConfig, Progress, Report, SharedDigest, run as copy,
 };
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
@@ -50,33 +50,25 @@ pub(crate) fn run(args: &RedactArgs, shown: Shown) -> Outcome {
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
     let report = match (args.input.as_str(), args.out.as_str()) {
         ("-", "-") => {
-            let start = (Checkpoint::default(), Hashes::default());
             let mut output = std::io::stdout().lock();
             copy(
-                &plan,
-                format,
-                threads,
+                Job::new(&plan, format, threads),
                 std::io::stdin(),
                 &mut output,
-                start,
                 &mut |_, _| Ok(()),
             )
         }
         (input, "-") => {
-            let start = (Checkpoint::default(), Hashes::default());
             let mut output = std::io::stdout().lock();
             copy(
-                &plan,
-                format,
-                threads,
+                Job::new(&plan, format, threads),
                 open(input)?,
                 &mut output,
-                start,
                 &mut |_, _| Ok(()),
             )
         }
-        (input, output) => {
-            return to_file(args, &plan, (format, threads), input, output, &settings)
+        _ => {
+            return to_file(args, &plan, (format, threads), &settings)
                 .and_then(|report| finish(&report, args, shown));
         }
     };
@@ -129,14 +121,8 @@ fn format(args: &RedactArgs) -> Result<Format, Explained> {
     }
 }
 
-/// The plan, and a digest of everything that decides what it finds.
-fn plan(args: &RedactArgs) -> Result<(Plan, String), Explained> {
-    let mut config = PlanConfig {
-        instructions: !args.no_instructions,
-        identifying: args.k_anonymity.clone(),
-        ..PlanConfig::default()
-    };
-    config.operator = match args.operator.as_str() {
+fn operator(name: &str) -> Result<Operator, Explained> {
+    Ok(match name {
         "redact" => Operator::Redact,
         "mask" => Operator::Mask,
         "hash" => Operator::Hash,
@@ -147,17 +133,40 @@ fn plan(args: &RedactArgs) -> Result<(Plan, String), Explained> {
                 "use redact, mask, hash or pseudonym",
             ));
         }
+    })
+}
+
+/// A type by the name that reports and markers use.
+fn label(name: &str) -> Result<Label, Explained> {
+    let long = match name {
+        "card" => "payment_card".to_owned(),
+        "ip" => "ip_address".to_owned(),
+        "mac" => "mac_address".to_owned(),
+        "crypto" => "crypto_address".to_owned(),
+        other => other.replace('-', "_"),
     };
-    for name in &args.types {
-        let label: Label = serde_json::from_value(name.replace('-', "_").into()).map_err(|e| {
-            failed(
-                format!("there is no type {}", neutral(name)),
-                "for example --types email,phone,person",
-            )
-            .because(e)
-        })?;
-        config.labels.push(label);
-    }
+    serde_json::from_value(long.into()).map_err(|e| {
+        failed(
+            format!("there is no type {}", neutral(name)),
+            "for example --types email,phone,person",
+        )
+        .because(e)
+    })
+}
+
+/// The plan, and a digest of everything that decides what it finds.
+fn plan(args: &RedactArgs) -> Result<(Plan, String), Explained> {
+    let mut config = PlanConfig {
+        instructions: !args.no_instructions,
+        identifying: args.k_anonymity.clone(),
+        ..PlanConfig::default()
+    };
+    config.operator = operator(&args.operator)?;
+    config.labels = args
+        .types
+        .iter()
+        .map(|name| label(name))
+        .collect::<Result<_, _>>()?;
     let mut own = String::new();
     if let Some(path) = &args.recognisers {
         own = std::fs::read_to_string(path).map_err(|e| {
@@ -210,25 +219,42 @@ fn beside(path: &str, ending: &str) -> PathBuf {
     PathBuf::from(format!("{path}.{ending}"))
 }
 
-fn to_file(
-    args: &RedactArgs,
-    plan: &Plan,
-    (format, threads): (Format, usize),
-    input: &str,
-    output: &str,
-    settings: &str,
-) -> Result<Report, Explained> {
-    let (part, cursor) = (beside(output, "part"), beside(output, "cursor"));
-    let unwritten = |e: std::io::Error| {
+/// Where the copy and its cursor grow.
+struct Places {
+    part: PathBuf,
+    cursor: PathBuf,
+}
+
+impl Places {
+    fn of(output: &str) -> Self {
+        Self {
+            part: beside(output, "part"),
+            cursor: beside(output, "cursor"),
+        }
+    }
+
+    fn unwritten(&self, error: std::io::Error) -> Explained {
         failed(
-            format!("{} cannot be written", part.display()),
+            format!("{} cannot be written", self.part.display()),
             "look at the folder and its free space",
         )
-        .because(e)
-    };
+        .because(error)
+    }
+}
+
+/// Both sides, at the place where an earlier run stopped or at their beginning.
+struct Start {
+    source: Box<dyn Read + Send>,
+    file: File,
+    from: Checkpoint,
+    hashes: Hashes,
+}
+
+fn start(args: &RedactArgs, places: &Places, settings: &str) -> Result<Start, Explained> {
+    let (input, output) = (args.input.as_str(), args.out.as_str());
     if input != "-"
-        && Path::new(input).canonicalize().ok() == Path::new(output).canonicalize().ok()
         && Path::new(output).exists()
+        && Path::new(input).canonicalize().ok() == Path::new(output).canonicalize().ok()
     {
         return Err(failed(
             "the copy would replace what it is made from",
@@ -238,43 +264,66 @@ fn to_file(
     let known = if args.restart || input == "-" {
         None
     } else {
-        noted(&cursor, settings)?
+        noted(&places.cursor, settings)?
     };
     let mut file = OpenOptions::new()
         .create(true)
         .read(true)
         .write(true)
         .truncate(known.is_none())
-        .open(&part)
-        .map_err(unwritten)?;
-    let checkpoint = known.unwrap_or_default();
+        .open(&places.part)
+        .map_err(|e| places.unwritten(e))?;
+    let from = known.unwrap_or_default();
     let mut hashes = Hashes::default();
     let source: Box<dyn Read + Send> = if input == "-" {
         Box::new(std::io::stdin())
     } else {
         let mut source = open(input)?;
-        if checkpoint.bytes_in > 0 {
-            eprintln!("going on at octet {} of {input}", checkpoint.bytes_in);
+        if from.bytes_in > 0 {
+            eprintln!("going on at octet {} of {input}", from.bytes_in);
             verify(
                 &mut source,
-                checkpoint.bytes_in,
-                &checkpoint.input,
+                from.bytes_in,
+                &from.input,
                 &mut hashes.input,
                 input,
             )?;
-            file.set_len(checkpoint.bytes_out).map_err(unwritten)?;
+            file.set_len(from.bytes_out)
+                .map_err(|e| places.unwritten(e))?;
             verify(
                 &mut file,
-                checkpoint.bytes_out,
-                &checkpoint.output,
+                from.bytes_out,
+                &from.output,
                 &mut hashes.output,
                 output,
             )?;
-            file.seek(SeekFrom::End(0)).map_err(unwritten)?;
+            file.seek(SeekFrom::End(0))
+                .map_err(|e| places.unwritten(e))?;
         }
         Box::new(source)
     };
-    let mut kept = checkpoint.bytes_in;
+    Ok(Start {
+        source,
+        file,
+        from,
+        hashes,
+    })
+}
+
+fn to_file(
+    args: &RedactArgs,
+    plan: &Plan,
+    (format, threads): (Format, usize),
+    settings: &str,
+) -> Result<Report, Explained> {
+    let places = Places::of(&args.out);
+    let Start {
+        source,
+        file,
+        from,
+        hashes,
+    } = start(args, &places, settings)?;
+    let mut kept = from.bytes_in;
     let show = std::io::stderr().is_terminal();
     let mut keep = |out: &mut BufWriter<File>, progress: Progress<'_>| {
         let now = progress.checkpoint;
@@ -291,23 +340,19 @@ fn to_file(
             settings: settings.to_owned(),
             checkpoint: now.clone(),
         };
-        replace(&cursor, &serde_json::to_vec(&note)?)
+        replace(&places.cursor, &serde_json::to_vec(&note)?)
     };
     let mut out = BufWriter::new(file);
-    let report = copy(
-        plan,
-        format,
-        threads,
-        source,
-        &mut out,
-        (checkpoint, hashes),
-        &mut keep,
-    )
-    .map_err(|e| Explained::of(&e))?;
-    out.get_ref().sync_all().map_err(unwritten)?;
-    std::fs::rename(&part, output).map_err(unwritten)?;
-    match std::fs::remove_file(&cursor) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(unwritten(e)),
+    let job = Job {
+        from,
+        hashes,
+        ..Job::new(plan, format, threads)
+    };
+    let report = copy(job, source, &mut out, &mut keep).map_err(|e| Explained::of(&e))?;
+    out.get_ref().sync_all().map_err(|e| places.unwritten(e))?;
+    std::fs::rename(&places.part, &args.out).map_err(|e| places.unwritten(e))?;
+    match std::fs::remove_file(&places.cursor) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(places.unwritten(e)),
         _ => {}
     }
     if show {
@@ -357,7 +402,7 @@ fn verify(
             "begin again with --restart",
         )
     };
-    let mut reader = BufReader::with_capacity(1 << 20, source.by_ref().take(length));
+    let mut reader = BufReader::with_capacity(1 << 20, Read::take(Read::by_ref(source), length));
     loop {
         let chunk = reader.fill_buf().map_err(|e| changed().because(e))?;
         if chunk.is_empty() {

@@ -137,7 +137,8 @@ mod tests {
         assert_eq!(lines[0]["spans"][0]["type"], "EMAIL_ADDRESS");
         assert_eq!(lines[0]["spans"][0]["start"], 8);
         assert_eq!(lines[0]["spans"][0]["end"], 23);
-        assert_eq!(lines[0]["spans"][1]["type"], "US_SSN");
+        let spans = lines[0]["spans"].as_array().expect("spans");
+        assert!(spans.iter().any(|s| s["type"] == "US_SSN"), "{spans:?}");
         assert!(lines[1]["spans"].is_null() && lines[1]["error"].is_string());
         assert_eq!(code, INCOMPLETE);
     }
