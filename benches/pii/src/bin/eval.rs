@@ -103,43 +103,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             show(&row.full_text, &gold, &found, kind);
         }
     }
-    println!(
-        "presidio-research generated_large: {} texts (tune: thresholds and comparison only)",
-        rows.len()
-    );
-    println!(
-        "a span counts when its type is right and half of the union is shared; neighbours of one type are joined"
-    );
-    println!("{:<14}{:>7}{:>8}{:>8}{:>8}", "type", "n", "P", "R", "F2");
-    let line = |name: &str, c: &Counts| {
-        println!(
-            "{name:<14}{:>7}{:>8.3}{:>8.3}{:>8.3}",
-            c.expected(),
-            c.precision(),
-            c.recall(),
-            c.f2()
-        );
-    };
-    let (mut structured, mut all) = (Counts::default(), Counts::default());
-    for (kind, count) in &counts {
-        line(kind, count);
-        all.add(*count);
-        if STRUCTURED.contains(kind) {
-            structured.add(*count);
-        }
-    }
-    line("structured", &structured);
-    line("all types", &all);
-    line("octets", &octets);
-    let verdict = |reached: bool| if reached { "reached" } else { "MISSED" };
-    println!(
-        "goal structured F2 >= {STRUCTURED_GOAL}: {}",
-        verdict(structured.f2() >= STRUCTURED_GOAL)
-    );
-    println!(
-        "goal all types F2 >= {ALL_GOAL}: {}",
-        verdict(all.f2() >= ALL_GOAL)
-    );
+    print(rows.len(), &counts, &octets);
     Ok(())
 }
 
@@ -163,4 +127,44 @@ fn show(text: &str, gold: &[Span], found: &[Span], kind: &str) {
     if expected != got {
         println!("{text:?}\n  expected {expected:?}\n  found    {got:?}");
     }
+}
+
+/// The table and the goals.
+fn print(texts: usize, counts: &BTreeMap<&'static str, Counts>, octets: &Counts) {
+    println!(
+        "presidio-research generated_large: {texts} texts (tune: thresholds and comparison only)"
+    );
+    println!(
+        "a span counts when its type is right and half of the union is shared; neighbours of one type are joined"
+    );
+    println!("{:<14}{:>7}{:>8}{:>8}{:>8}", "type", "n", "P", "R", "F2");
+    let line = |name: &str, c: &Counts| {
+        println!(
+            "{name:<14}{:>7}{:>8.3}{:>8.3}{:>8.3}",
+            c.expected(),
+            c.precision(),
+            c.recall(),
+            c.f2()
+        );
+    };
+    let (mut structured, mut all) = (Counts::default(), Counts::default());
+    for (kind, count) in counts {
+        line(kind, count);
+        all.add(*count);
+        if STRUCTURED.contains(kind) {
+            structured.add(*count);
+        }
+    }
+    line("structured", &structured);
+    line("all types", &all);
+    line("octets", octets);
+    let verdict = |reached: bool| if reached { "reached" } else { "MISSED" };
+    println!(
+        "goal structured F2 >= {STRUCTURED_GOAL}: {}",
+        verdict(structured.f2() >= STRUCTURED_GOAL)
+    );
+    println!(
+        "goal all types F2 >= {ALL_GOAL}: {}",
+        verdict(all.f2() >= ALL_GOAL)
+    );
 }

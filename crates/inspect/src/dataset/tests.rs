@@ -85,12 +85,12 @@ fn planted_instructions_are_counted_and_stay() {
 
 #[test]
 fn a_copy_of_a_copy_is_the_copy_and_threads_do_not_matter() {
-    let mut input = String::new();
-    for i in 0..30_000 {
-        input.push_str(&format!(
+    let line = |i: u32| {
+        format!(
             "{{\"id\":{i},\"text\":\"write to user{i}@example.com or call +1 415 555 2671\"}}\n"
-        ));
-    }
+        )
+    };
+    let input: String = (0..30_000).map(line).collect::<Vec<_>>().concat();
     let plan = plan(|c| c.instructions = false);
     let (once, report) = go(&plan, Format::Jsonl, input.as_bytes());
     assert!(!once.contains("@example.com"));
