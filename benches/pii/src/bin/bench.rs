@@ -2,7 +2,7 @@
 //! same texts, and the redaction of a dataset on two threads.
 //!
 //! The Presidio side is `presidio_side.py` in a virtual environment under `target/` with
-//! `presidio-analyzer` from PyPI; without it this fails and says how to make it.
+//! `presidio-analyzer` from the Python index; without it this fails and says how to make it.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a tool for people at a terminal")]
 
