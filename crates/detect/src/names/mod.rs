@@ -31,6 +31,11 @@ use token::{Kind, Token, next_token};
 /// How many tokens are held at once.
 pub const CHUNK_TOKENS: usize = 4096;
 
+/// Mean margin below which a span is a guess and is dropped.
+const MARGIN_MIN: i32 = 60;
+/// Digits of the shortest postal code that stands alone.
+const ZIP_DIGITS_MIN: usize = 4;
+
 const LABELS: [Label; 4] = [
     Label::Person,
     Label::Place,
@@ -126,6 +131,11 @@ fn spans(tokens: &[Token], scratch: &Scratch, hits: &mut Vec<Hit>) {
         };
         let margins = scratch.margins.get(range).unwrap_or_default();
         let mean = margins.iter().sum::<i32>() / i32::try_from(margins.len().max(1)).unwrap_or(1);
+        // A number alone is no address, however much the words around it look like one.
+        let lone_number = label == Label::Address && words.iter().all(|t| t.kind != Kind::Word);
+        if mean < MARGIN_MIN || (lone_number && last.end - first.start < ZIP_DIGITS_MIN) {
+            continue;
+        }
         hits.push(Hit {
             rule: RuleId::of(rule),
             label,
