@@ -37,7 +37,7 @@ fn main() -> Result<(), String> {
     let mut all = Vec::new();
     for prompt in &prompts {
         all.extend(times(REPETITIONS, || {
-            drop(black_box(shield.judge(Channel::User, &[prompt])))
+            drop(black_box(shield.judge(Channel::User, &[prompt])));
         }));
     }
     report("tiers 0 and 1 on a 2 KB prompt", &all);
@@ -68,15 +68,15 @@ fn parts(prompts: &[String]) -> Result<(), String> {
     each("  canonical view", &|i| {
         drop(black_box(canonical(
             prompts.get(i).map_or("", String::as_str),
-        )))
+        )));
     });
     each("  features", &|i| {
         tokens(at(i), |token| {
             black_box(token.words.len());
-        })
+        });
     });
     each("  heads, features included", &|i| {
-        drop(black_box(bundle.heads.read(at(i))))
+        black_box(bundle.heads.read(at(i)));
     });
     each("  common words", &|i| {
         black_box(lexicon.share(at(i)));

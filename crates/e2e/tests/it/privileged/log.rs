@@ -225,6 +225,22 @@ impl Drop for Web {
     }
 }
 
+/// A proof and its leaf, taken out of a running service, hold by themselves.
+fn one_leaf_is_proved(host: &Host, vkeys: &[String]) {
+    let aside = tempfile::tempdir().unwrap();
+    let [proof, leaf] = ["proof", "leaf"].map(|n| aside.path().join(n).display().to_string());
+    host.run(&["log", "prove", "1", "--out", &proof]).ok();
+    let show = ["--json", "log", "show", "--from", "1", "--count", "1"];
+    let page = host.run(&show).ok();
+    fs::write(&leaf, page.json()["leaves"][0].to_string()).unwrap();
+    let known: Vec<&str> = vkeys.iter().flat_map(|k| ["--vkey", k]).collect();
+    let one = [
+        "--json", "log", "verify", "--proof", &proof, "--leaf", &leaf,
+    ];
+    let proved = host.run(&[&one[..], &known].concat()).ok();
+    assert_eq!(proved.json()["index"], 1);
+}
+
 #[test]
 fn what_the_world_sees_verifies_from_a_folder_over_http_and_in_python() {
     let host = Host::up("");
@@ -237,19 +253,9 @@ fn what_the_world_sees_verifies_from_a_folder_over_http_and_in_python() {
     for _ in 0..3 {
         host.key();
     }
-    let aside = tempfile::tempdir().unwrap();
-    let [proof, leaf] = ["proof", "leaf"].map(|n| aside.path().join(n).display().to_string());
-    host.run(&["log", "prove", "1", "--out", &proof]).ok();
-    let page = host
-        .run(&["--json", "log", "show", "--from", "1", "--count", "1"])
-        .ok();
-    fs::write(&leaf, page.json()["leaves"][0].to_string()).unwrap();
+    one_leaf_is_proved(&host, &vkeys);
     let known: Vec<&str> = vkeys.iter().flat_map(|k| ["--vkey", k]).collect();
-    let one = [
-        "--json", "log", "verify", "--proof", &proof, "--leaf", &leaf,
-    ];
-    let proved = host.run(&[&one[..], &known].concat()).ok();
-    assert_eq!(proved.json()["index"], 1);
+    let aside = tempfile::tempdir().unwrap();
     host.run(&["down"]).ok();
     let fsck = host.run(&["--json", "log", "fsck"]).ok();
     assert_eq!(fsck.json()["fsck"], true);

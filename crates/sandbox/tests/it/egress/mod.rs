@@ -70,6 +70,7 @@ impl LeafSink for Records {
             Ok(Receipt {
                 index: 0,
                 leaf_hash,
+                promise: String::new(),
             })
         })
     }
