@@ -2,6 +2,7 @@
 
 use crate::error::RecordError;
 use crate::witness::Policy;
+use crate::worm::WormConfig;
 use ringfence_crypto::note::NoteKey;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,9 @@ pub struct RecordConfig {
     pub quorum: Option<usize>,
     /// Start only when so many cosigned; otherwise a witness that cannot be reached is an alert.
     pub strict: bool,
+    /// Where copies go that cannot be taken back. Done by `ringfence log worm`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worm: Option<WormConfig>,
 }
 
 /// One witness.
@@ -76,6 +80,7 @@ mod tests {
             witness: (0..count).map(witness).collect(),
             quorum,
             strict,
+            worm: None,
         }
     }
 

@@ -8,7 +8,7 @@ use crate::log::ledger::{Gap, GapReason};
 use crate::log::{Done, GROUP_OPERATIONS_MAX, Operation, Retirement};
 use crate::protocol::{Answer, Ask, Hidden, Numbered};
 use crate::recorder::Recorder;
-use ringfence_core::digest::Digest;
+use ringfence_core::digest::{Digest, hex};
 use ringfence_core::secret::Secret;
 use std::collections::BTreeMap;
 use std::thread::JoinHandle;
@@ -238,6 +238,30 @@ impl Desk {
             Ask::Cosign { text, lines, vkeys } => Answer::Published {
                 yes: self.recorder.cosign(&text, &lines, &vkeys)?,
             },
+            Ask::Keep { subject, content } => {
+                let kept = self
+                    .recorder
+                    .keep(name(&subject)?, content.0.danger_expose())?;
+                Answer::Kept {
+                    digest: kept.digest,
+                    subject: Digest(kept.subject.0),
+                }
+            }
+            Ask::Kept { digest } => Answer::Bytes {
+                bytes: Hidden(self.recorder.kept(&digest)?),
+            },
+            Ask::Erase {
+                subject,
+                project,
+                actor,
+            } => {
+                let erasure = self.recorder.erase(name(&subject)?, &project, &actor)?;
+                Answer::Erased {
+                    subject: Digest(erasure.subject.0),
+                    id: hex(&erasure.id),
+                    left: erasure.left,
+                }
+            }
             Ask::Append { .. }
             | Ask::Settle { .. }
             | Ask::Drop { .. }
@@ -245,6 +269,12 @@ impl Desk {
             | Ask::Release { .. } => return Err(RecordError::Protocol("not a question")),
         })
     }
+}
+
+/// A subject's name, as it was sent.
+fn name(subject: &Hidden) -> Result<&str, RecordError> {
+    std::str::from_utf8(subject.0.danger_expose())
+        .map_err(|_| RecordError::Protocol("a subject's name is not text"))
 }
 
 /// The operation that a request asks for; a request that is none comes back.

@@ -1,5 +1,6 @@
 //! What can go wrong with the log, and what to do then.
 
+use crate::blob::Audit;
 use ringfence_core::error::{ErrorCode, Explain, Explained};
 use ringfence_core::leaf::LeafError;
 use ringfence_crypto::CryptoError;
@@ -144,12 +145,24 @@ pub enum RecordError {
     /// Nothing was ever kept for this subject, or it was erased.
     #[error("nothing is kept for this subject")]
     NoSubject,
+    /// Payloads that the log names are gone or damaged, and no erasure says why.
+    #[error(
+        "{} sealed payloads that the log names are missing and {} are damaged{}",
+        .0.missing, .0.damaged, first(.0)
+    )]
+    Payloads(Box<Audit>),
     /// An erasure was interrupted and must end first.
     #[error("an erasure was interrupted and must end first")]
     ErasurePending,
     /// The recorder refused.
     #[error("{}", .0.what)]
     Remote(Explained),
+}
+
+/// The first payload that is not as it should be.
+fn first(audit: &Audit) -> String {
+    let first = audit.named.first();
+    first.map_or_else(String::new, |d| format!("; the first is {d}"))
 }
 
 impl RecordError {
@@ -179,6 +192,8 @@ impl RecordError {
 impl Explain for RecordError {
     fn code(&self) -> ErrorCode {
         ErrorCode(match self {
+            // Not shown: what the recorder said in words keeps its own code.
+            Self::Remote(_) => "record/refused",
             Self::Io { .. } => "record/io",
             Self::DiskFull => "record/disk-full",
             Self::Poisoned => "record/sync-failed",
@@ -205,10 +220,9 @@ impl Explain for RecordError {
             Self::NoBlob(_) => "record/no-blob",
             Self::Erased => "record/erased",
             Self::NoSubject => "record/no-subject",
+            Self::Payloads(_) => "record/payloads-lost",
             Self::ErasurePending => "record/erasure-pending",
             Self::Crypto(error) => return error.code(),
-            // A remote code is text; it is shown through `Explained`, not through this table.
-            Self::Remote(_) => "record/refused",
         })
     }
 
@@ -260,8 +274,8 @@ impl Explain for RecordError {
                 "wait until more witnesses were reached, or ask the log's owner why not"
             }
             Self::Policy { .. } => "compare the line with c2sp.org/tlog-policy",
-            Self::NoBlob(_) => {
-                "run `ringfence log fsck`, and restore the blob folder from a backup"
+            Self::NoBlob(_) | Self::Payloads(_) => {
+                "restore the files of `record/blob` from a backup, then run `ringfence log fsck`"
             }
             Self::Erased => "nothing can be done: that is what erasing means",
             Self::NoSubject => "compare the name with the one it was kept under",

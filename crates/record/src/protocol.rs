@@ -8,6 +8,7 @@ use crate::log::LogState;
 use crate::proof::Proof;
 use ringfence_core::digest::{Digest, hex, unhex};
 use ringfence_core::error::Explained;
+use ringfence_core::ids::ProjectId;
 use ringfence_core::leaf::Leaf;
 use ringfence_core::limits::ROLE_MESSAGE_BYTES_MAX;
 use ringfence_core::ports::Receipt;
@@ -123,6 +124,19 @@ pub(crate) enum Ask {
         lines: String,
         vkeys: Vec<String>,
     },
+    /// The subject's name is as personal as the payload.
+    Keep {
+        subject: Hidden,
+        content: Hidden,
+    },
+    Kept {
+        digest: Digest,
+    },
+    Erase {
+        subject: Hidden,
+        project: ProjectId,
+        actor: String,
+    },
 }
 
 /// What the recorder answers.
@@ -157,6 +171,15 @@ pub(crate) enum Answer {
     },
     Published {
         yes: bool,
+    },
+    Kept {
+        digest: Digest,
+        subject: Digest,
+    },
+    Erased {
+        subject: Digest,
+        id: String,
+        left: u64,
     },
     Nothing {},
     Refused {

@@ -1,6 +1,7 @@
 //! The log with its keys, in this process: what the recorder role serves, and what a command uses
 //! while no server runs.
 
+use crate::blob::{self, Blobs, Erasure, Kept};
 use crate::config::WITNESSES_MAX;
 use crate::error::{RecordError, explain};
 use crate::keys::{Keys, private_directory};
@@ -10,8 +11,10 @@ use crate::log::ledger::{Gap, GapReason};
 use crate::log::{Appended, Done, Log, LogOptions, LogState, Operation, Recovery, Retirement};
 use crate::proof::Proof;
 use crate::protocol::{Purpose, SEALED_BYTES_MAX};
+use ringfence_core::digest::Digest;
 use ringfence_core::error::Explained;
-use ringfence_core::leaf::Leaf;
+use ringfence_core::ids::ProjectId;
+use ringfence_core::leaf::{Leaf, LeafAction};
 use ringfence_core::ports::{BoxFuture, Clock, Entropy, LeafSink, LeafSlot, Receipt};
 use ringfence_core::secret::Secret;
 use ringfence_crypto::aead;
@@ -22,11 +25,20 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// Where sealed payloads lie below a record directory.
+pub(crate) const BLOB_FOLDER: &str = "blob";
+/// Where the subjects' secrets lie: apart from the other keys, since backups of them must expire.
+const SUBJECT_FOLDER: &str = "subjects";
+/// Who ends an erasure that was interrupted.
+const ACTOR: &str = "recorder";
+
 /// The log, its keys and the lock that keeps others away.
 pub struct Recorder {
     log: Log,
     disk: RealDisk,
     secrets: aead::Key,
+    blobs: Blobs,
+    clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     recovery: Recovery,
     _lock: File,
@@ -48,15 +60,68 @@ impl Recorder {
         sync_directory(directory).map_err(|e| RecordError::io("force to disk", "record", e))?;
         let disk = RealDisk::writable(logs);
         let options = LogOptions::default();
-        let (log, recovery) = Log::open(Arc::new(disk.clone()), keys.log, clock, options)?;
-        Ok(Self {
+        let (log, recovery) = Log::open(
+            Arc::new(disk.clone()),
+            keys.log,
+            Arc::clone(&clock),
+            options,
+        )?;
+        let mut recorder = Self {
             log,
             disk,
             secrets: keys.secrets,
+            blobs: open_blobs(directory, &entropy)?,
+            clock,
             entropy,
             recovery,
             _lock: lock,
+        };
+        recorder.end_erasure()?;
+        Ok(recorder)
+    }
+
+    /// Seals a payload for a subject and keeps it; whoever asked then appends a leaf with `blob` and
+    /// the detail `subject`. Returns when it is on disk.
+    pub fn keep(&mut self, subject: &str, content: &[u8]) -> Result<Kept, RecordError> {
+        self.end_erasure()?;
+        self.blobs.keep(subject, content)
+    }
+
+    /// Opens a payload; [`RecordError::Erased`] says that its key is gone for good.
+    pub fn kept(&self, digest: &Digest) -> Result<Secret<Vec<u8>>, RecordError> {
+        self.blobs.read(digest)
+    }
+
+    /// Forgets a subject: destroys its key, removes its payloads, and appends the leaf that says so.
+    /// What fails on the way is ended before the next change, at the latest at the next opening.
+    pub fn erase(
+        &mut self,
+        subject: &str,
+        project: &ProjectId,
+        actor: &str,
+    ) -> Result<Erasure, RecordError> {
+        self.end_erasure()?;
+        let Self {
+            log, blobs, clock, ..
+        } = self;
+        blobs.erase(subject, &mut |erasure| {
+            let who = (clock.now(), project.clone(), actor);
+            log.append(blob::leaf(erasure, LeafAction::SubjectErase, who))
+                .map(drop)
         })
+    }
+
+    /// Ends an erasure that was interrupted, if one was.
+    fn end_erasure(&mut self) -> Result<(), RecordError> {
+        let Self {
+            log, blobs, clock, ..
+        } = self;
+        let ended = blobs.resume(&mut |erasure| {
+            let who = (clock.now(), ProjectId::host(), ACTOR);
+            log.append(blob::leaf(erasure, LeafAction::SubjectErase, who))
+                .map(drop)
+        });
+        ended.map(drop)
     }
 
     /// What opening found and did.
@@ -178,6 +243,18 @@ impl Recorder {
         self.log.close_open_blocks(GapReason::Gone)?;
         self.log.checkpoint().map(drop)
     }
+}
+
+fn open_blobs(directory: &Path, entropy: &Arc<dyn Entropy>) -> Result<Blobs, RecordError> {
+    let folder = |name| -> Result<Arc<dyn Disk>, RecordError> {
+        let path = directory.join(name);
+        private_directory(&path)?;
+        Ok(Arc::new(RealDisk::writable(path)))
+    };
+    let files = folder(BLOB_FOLDER)?;
+    let keys = folder(SUBJECT_FOLDER)?;
+    sync_directory(directory).map_err(|e| RecordError::io("force to disk", "record", e))?;
+    Blobs::open(files, &keys, Arc::clone(entropy))
 }
 
 fn lock(directory: &Path) -> Result<File, RecordError> {

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const NAMED_MAX: usize = 100;
 
 /// What an audit saw.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Audit {
     /// Blobs that leaves name, there and undamaged.
     pub sound: u64,
@@ -46,44 +46,68 @@ fn subject(leaf: &Leaf) -> Option<Pseudonym> {
     }
 }
 
+/// What the leaves of a log say about payloads: which are named, and whose were erased. Leaves may
+/// come in any order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mentions {
+    named: BTreeMap<Digest, Option<Pseudonym>>,
+    erased: BTreeSet<Pseudonym>,
+}
+
+impl Mentions {
+    /// Takes note of one leaf.
+    pub fn leaf(&mut self, leaf: &Leaf) {
+        if let Some(digest) = leaf.blob {
+            self.named.insert(digest, subject(leaf));
+        } else if leaf.detail.contains_key("erasure") {
+            self.erased.extend(subject(leaf));
+        }
+    }
+
+    /// Takes over what was noted elsewhere.
+    pub fn add(&mut self, mut other: Self) {
+        self.named.append(&mut other.named);
+        self.erased.append(&mut other.erased);
+    }
+
+    /// Compares what was noted with the blobs in a folder.
+    pub fn audit(&self, files: &dyn Disk) -> Result<Audit, RecordError> {
+        let mut audit = Audit::default();
+        for (digest, subject) in &self.named {
+            let gone = subject.is_some_and(|s| self.erased.contains(&s));
+            let (count, wrong) = match read_whole(files, &digest.hex(), BLOB_BYTES_MAX as u64) {
+                Ok(Some(file)) if digest_of(&file) != *digest => (&mut audit.damaged, true),
+                Ok(Some(_)) if gone => (&mut audit.left, false),
+                Ok(Some(_)) => (&mut audit.sound, false),
+                Ok(None) if gone => (&mut audit.erased, false),
+                Ok(None) => (&mut audit.missing, true),
+                // Longer than any blob.
+                Err(RecordError::Corrupt { .. }) => (&mut audit.damaged, true),
+                Err(error) => return Err(error),
+            };
+            *count += 1;
+            if wrong && audit.named.len() < NAMED_MAX {
+                audit.named.push(*digest);
+            }
+        }
+        for name in names(files)?.into_iter().filter(|n| is_blob(n)) {
+            let digest: Option<Digest> = format!("sha256:{name}").parse().ok();
+            if digest.is_none_or(|d| !self.named.contains_key(&d)) {
+                audit.unrecorded += 1;
+            }
+        }
+        Ok(audit)
+    }
+}
+
 /// Compares all leaves of a log with the blobs in a folder.
 pub fn audit(
     files: &dyn Disk,
     leaves: impl IntoIterator<Item = Leaf>,
 ) -> Result<Audit, RecordError> {
-    let mut named: BTreeMap<Digest, Option<Pseudonym>> = BTreeMap::new();
-    let mut erased: BTreeSet<Pseudonym> = BTreeSet::new();
+    let mut mentions = Mentions::default();
     for leaf in leaves {
-        let subject = subject(&leaf);
-        if let Some(digest) = leaf.blob {
-            named.insert(digest, subject);
-        } else if leaf.detail.contains_key("erasure") {
-            erased.extend(subject);
-        }
+        mentions.leaf(&leaf);
     }
-    let mut audit = Audit::default();
-    for (digest, subject) in &named {
-        let gone = subject.is_some_and(|s| erased.contains(&s));
-        let (count, wrong) = match read_whole(files, &digest.hex(), BLOB_BYTES_MAX as u64) {
-            Ok(Some(file)) if digest_of(&file) != *digest => (&mut audit.damaged, true),
-            Ok(Some(_)) if gone => (&mut audit.left, false),
-            Ok(Some(_)) => (&mut audit.sound, false),
-            Ok(None) if gone => (&mut audit.erased, false),
-            Ok(None) => (&mut audit.missing, true),
-            // Longer than any blob.
-            Err(RecordError::Corrupt { .. }) => (&mut audit.damaged, true),
-            Err(error) => return Err(error),
-        };
-        *count += 1;
-        if wrong && audit.named.len() < NAMED_MAX {
-            audit.named.push(*digest);
-        }
-    }
-    for name in names(files)?.into_iter().filter(|n| is_blob(n)) {
-        let digest: Option<Digest> = format!("sha256:{name}").parse().ok();
-        if digest.is_none_or(|d| !named.contains_key(&d)) {
-            audit.unrecorded += 1;
-        }
-    }
-    Ok(audit)
+    mentions.audit(files)
 }

@@ -20,7 +20,7 @@ mod audit;
 mod erase;
 mod keys;
 
-pub use audit::{Audit, NAMED_MAX, audit};
+pub use audit::{Audit, Mentions, NAMED_MAX, audit};
 pub use erase::{Erasure, leaf};
 pub use keys::{Pseudonym, SUBJECT_BYTES_MAX, SUBJECTS_MAX};
 

@@ -7,6 +7,7 @@
 //! recorder recognises.
 
 mod drive;
+mod payload;
 
 use crate::error::{RecordError, explain};
 use crate::log::LogState;

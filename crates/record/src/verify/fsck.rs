@@ -3,6 +3,7 @@
 
 use super::source::OnDisk;
 use super::tiles::Walked;
+use crate::blob::Mentions;
 use crate::error::RecordError;
 use crate::log::disk::Disk;
 use crate::log::{Facts, FrameRecord, Ledger, account, check_signed, scan_frames, segment_name};
@@ -18,6 +19,8 @@ pub(super) struct Ahead {
     pub(super) frontier: Frontier,
     pub(super) ledger: Ledger,
     pub(super) torn_bytes: u64,
+    /// Sealed payloads that any leaf names or calls erased.
+    pub(super) mentions: Mentions,
 }
 
 /// Reads the write-ahead log: leaves that stand in tiles must be the same there, the others extend
@@ -74,6 +77,7 @@ pub(super) fn check(disk: &dyn Disk, facts: &Facts, walked: Walked) -> Result<Ah
         frontier,
         ledger,
         torn_bytes: tail.torn_bytes,
+        mentions: tally.mentions,
     })
 }
 

@@ -12,11 +12,13 @@ mod tiles;
 pub use export::{Exported, export, export_dir};
 pub use source::Source;
 
+use crate::blob::{Audit, Mentions};
 use crate::error::RecordError;
 use crate::log::disk::{Disk, RealDisk};
 use crate::log::{
     CHECKPOINT_FILE, RESERVE_FILE, STATE_FILE, VKEY_FILE, WAL_FOLDER, read_facts, segment_ordinal,
 };
+use crate::recorder::BLOB_FOLDER;
 use ringfence_core::digest::Digest;
 use ringfence_crypto::checkpoint::Checkpoint;
 use ringfence_crypto::note::{NOTE_BYTES_MAX, Note, NoteKey, NoteSignature};
@@ -69,6 +71,9 @@ pub struct VerifyReport {
     pub torn_bytes: u64,
     /// Whether the write-ahead log and the high-water mark were checked too.
     pub fsck: bool,
+    /// Sealed payloads beside the log, where they were checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payloads: Option<Audit>,
     /// What a reader should know before trusting this.
     pub warnings: Vec<String>,
 }
@@ -88,8 +93,35 @@ pub fn verify_dir(directory: &Path, demands: &Demands) -> Result<VerifyReport, R
     verify_disk(&RealDisk::read_only(log_of(directory)), demands)
 }
 
+/// Checks the record directory of this machine: the log with its write-ahead log, and the sealed
+/// payloads beside it. One that is missing or damaged is [`RecordError::Payloads`].
+pub fn fsck_dir(directory: &Path) -> Result<VerifyReport, RecordError> {
+    let log = RealDisk::read_only(log_of(directory));
+    let blobs = RealDisk::read_only(directory.join(BLOB_FOLDER));
+    let mut attempt = 1;
+    loop {
+        let (mut report, mentions) = check_disk(&log, &Demands::default())?;
+        let audit = mentions.audit(&blobs)?;
+        if audit.is_sound() {
+            report.payloads = Some(audit);
+            return Ok(report);
+        }
+        // A subject's payloads go before the leaf that says so comes; then the log has grown.
+        let grown = check_disk(&log, &Demands::default())?.0.size != report.size;
+        if attempt == ATTEMPTS_MAX || !grown {
+            return Err(RecordError::Payloads(Box::new(audit)));
+        }
+        attempt += 1;
+    }
+}
+
 /// Checks the log on a disk. Where a write-ahead log stands beside the tiles, it is checked too.
 pub fn verify_disk(disk: &dyn Disk, demands: &Demands) -> Result<VerifyReport, RecordError> {
+    check_disk(disk, demands).map(|(report, _)| report)
+}
+
+/// The same, and which payloads the leaves speak of.
+fn check_disk(disk: &dyn Disk, demands: &Demands) -> Result<(VerifyReport, Mentions), RecordError> {
     let mut attempt = 1;
     loop {
         let before = read_facts(disk)?;
@@ -107,7 +139,10 @@ pub fn verify_disk(disk: &dyn Disk, demands: &Demands) -> Result<VerifyReport, R
     }
 }
 
-fn verify_once(disk: &dyn Disk, demands: &Demands) -> Result<VerifyReport, RecordError> {
+fn verify_once(
+    disk: &dyn Disk,
+    demands: &Demands,
+) -> Result<(VerifyReport, Mentions), RecordError> {
     let facts = read_facts(disk)?;
     let mut checked = public(&OnDisk(disk), demands)?;
     if let (Some(keys), Some((text, ..))) = (&facts.vkeys, &facts.checkpoint) {
@@ -119,6 +154,7 @@ fn verify_once(disk: &dyn Disk, demands: &Demands) -> Result<VerifyReport, Recor
         .map_err(|e| RecordError::io("list", "log", e))?;
     let own = [WAL_FOLDER, STATE_FILE].map(|own| names.iter().any(|n| n == own));
     let size = checked.walked.frontier.size();
+    let mut mentions = Mentions::default();
     let limit = match own {
         // A copy of what the world may see.
         [false, false] => size,
@@ -131,6 +167,7 @@ fn verify_once(disk: &dyn Disk, demands: &Demands) -> Result<VerifyReport, Recor
             report.unaccounted = ahead.ledger.unaccounted();
             report.open_numbers = ahead.ledger.open_numbers();
             report.torn_bytes = ahead.torn_bytes;
+            mentions = ahead.mentions;
             ahead.frontier.size()
         }
         [wal, _] => {
@@ -163,7 +200,7 @@ fn verify_once(disk: &dyn Disk, demands: &Demands) -> Result<VerifyReport, Recor
             "{strange} files in the log directory are not part of the log"
         ));
     }
-    Ok(report)
+    Ok((report, mentions))
 }
 
 /// Checks what a log shows to the world, from any source of its files.
@@ -220,7 +257,7 @@ fn public(source: &dyn Source, demands: &Demands) -> Result<Checked, RecordError
         Some(_) => {}
         None => warnings.push(NO_WITNESS.to_owned()),
     }
-    let tally = walked.tally;
+    let tally = &walked.tally;
     if tally.clock_back > 0 {
         warnings.push(format!(
             "the clock was set back {} times: a leaf is more than a minute older than the one before",
@@ -240,6 +277,7 @@ fn public(source: &dyn Source, demands: &Demands) -> Result<Checked, RecordError
         open_numbers: 0,
         torn_bytes: 0,
         fsck: false,
+        payloads: None,
         warnings,
     };
     Ok(Checked { walked, report })

@@ -5,6 +5,7 @@
 //! log is.
 
 use super::source::Source;
+use crate::blob::Mentions;
 use crate::error::RecordError;
 use ringfence_core::leaf::{Detail, Leaf, LeafAction};
 use ringfence_core::time::Timestamp;
@@ -26,7 +27,7 @@ const TILE_BYTES_MAX: u64 = TILE_WIDTH * 32;
 const OUT_OF_ORDER_MS: i64 = 60_000;
 
 /// What the leaves themselves say and a verifier adds up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     /// Files compared.
     pub(crate) files: u64,
@@ -38,6 +39,8 @@ pub(crate) struct Tally {
     pub(crate) clock_back: u64,
     /// The times of the first and the last leaf.
     times: Option<(Timestamp, Timestamp)>,
+    /// Sealed payloads that leaves name or call erased.
+    pub(crate) mentions: Mentions,
 }
 
 impl Tally {
@@ -46,6 +49,7 @@ impl Tally {
         self.files += other.files;
         self.octets += other.octets;
         self.unaccounted += other.unaccounted;
+        self.mentions.add(other.mentions);
         self.clock_back += other.clock_back;
         if let Some((first, last)) = other.times {
             self.pass(first);
@@ -71,6 +75,7 @@ impl Tally {
             _ if leaf.detail.get("late") == Some(&Detail::Bool(true)) => self.unaccounted -= 1,
             _ => {}
         }
+        self.mentions.leaf(&leaf);
         Ok(leaf)
     }
 }

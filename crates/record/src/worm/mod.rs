@@ -45,7 +45,8 @@ pub const STRIDES_MAX: u32 = 64;
 pub const PARTIAL_MS: i64 = HOUR_MS;
 
 /// What one run did, and what is left.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Report {
     /// Leaves of the signed checkpoint.
     pub size: u64,

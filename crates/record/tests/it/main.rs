@@ -9,6 +9,7 @@
 mod blob;
 mod crash;
 mod limits;
+mod payload;
 mod policy;
 mod python;
 mod role;
