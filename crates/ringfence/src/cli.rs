@@ -431,7 +431,7 @@ pub(crate) enum LogCommand {
     },
     /// Recompute a log from its entries and check its signatures; needs no service and no key file
     Verify(VerifyArgs),
-    /// Recompute this machine's log with its write-ahead log and high-water mark
+    /// Recompute this machine's log with its write-ahead log, high-water mark and sealed payloads
     Fsck,
     /// Write an inclusion proof that verifies offline (C2SP tlog-proof)
     Prove {
@@ -440,6 +440,26 @@ pub(crate) enum LogCommand {
         /// Where to write it [default: standard output]
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
+    },
+    /// Export to write-once storage, as `[record.worm]` says
+    #[command(
+        after_help = "Exit codes: 0 exported, 1 the log or the bucket is not as it must be, \
+                            2 error, 3 more is left."
+    )]
+    Worm {
+        /// The folder that holds ringfence.toml [default: the one last started]
+        dir: Option<PathBuf>,
+        /// Export again every hour, until something is found or Ctrl-C
+        #[arg(long)]
+        follow: bool,
+    },
+    /// Forget a person: destroy the key of every payload that was kept for them
+    Erase {
+        /// The name it was kept under
+        subject: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
     },
     /// Copy what the world may see: checkpoint, tiles, entries, verifier keys
     Export {

@@ -12,7 +12,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 /// The recorder's own user, when started by root.
-const RECORDER: Identity = Identity {
+pub(crate) const RECORDER: Identity = Identity {
     uid: 65_101,
     gid: 65_101,
 };

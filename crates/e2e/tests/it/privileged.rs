@@ -5,6 +5,7 @@
 mod admission;
 mod attacks;
 mod confinement;
+mod erasure;
 mod faults;
 mod health;
 mod isolation;
@@ -16,6 +17,7 @@ mod rootless;
 mod serving;
 mod upstream;
 mod witness;
+mod worm;
 
 use ringfence_e2e::{Host, Said, binary, workspace};
 use std::process::Command;

@@ -3,6 +3,7 @@
 //! INVARIANT: [`dispatch`] is the first thing `main` does; a role confines itself before it starts
 //! a thread or reads anything hostile.
 
+pub(crate) mod exporter;
 mod inspector;
 mod recorder;
 pub(crate) mod server;
@@ -28,6 +29,7 @@ pub(crate) fn dispatch() -> Option<u8> {
         Some("recorder") => recorder::run(rest),
         Some("server") => server::run(rest),
         Some("inspector") => inspector::run(),
+        Some("exporter") => exporter::run(rest),
         _ => Err(misplaced()),
     };
     Some(outcome.unwrap_or_else(|error| {

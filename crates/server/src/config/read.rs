@@ -1,7 +1,7 @@
 //! Reading `ringfence.toml`: the span of what is wrong, and the nearest word that would be right.
 
 use super::{Address, AddressError, Config, Health, Project};
-use ringfence_core::error::{ErrorCode, Explain};
+use ringfence_core::error::{ErrorCode, Explain, Explained};
 
 /// LIMIT: octets of a configuration file.
 pub const CONFIG_BYTES_MAX: usize = 256 * 1024;
@@ -200,6 +200,7 @@ pub fn check(file: &str, config: &Config) -> Result<(), ConfigError> {
         .or_else(|| listeners(config))
         .or_else(|| what_runs(config))
         .or_else(|| witnesses(config))
+        .or_else(|| worm(config))
         .or_else(|| state(config))
         .or_else(|| way_out(config));
     match refusal {
@@ -243,6 +244,12 @@ fn witnesses(config: &Config) -> Option<Refusal> {
     let help = "write { url = \"http://address:port\", vkey = \"…\" }, both as `ringfence witness` \
                 prints them, and a quorum of at least one";
     Some(("record.witness", error.what, help))
+}
+
+fn worm(config: &Config) -> Option<Refusal> {
+    let error = config.record.worm.as_ref()?.check().err()?;
+    let help = "write endpoint, region, bucket and credentials as docs/configuration.md shows them";
+    Some(("record.worm", Explained::of(&error).what, help))
 }
 
 fn listeners(config: &Config) -> Option<Refusal> {
@@ -433,6 +440,32 @@ mod tests {
                 "{refused:?}"
             );
         }
+    }
+
+    #[test]
+    fn an_export_that_cannot_work_is_refused() {
+        let with = |endpoint: &str, more: &str| {
+            let table = format!(
+                "[record.worm]\nendpoint = \"{endpoint}\"\nregion = \"eu-test-1\"\n\
+                 bucket = \"logs\"\ncredentials = \"/etc/ringfence/worm\"\n"
+            );
+            parse("f", &format!("{SMALL}{table}{more}\n"))
+        };
+        let worm = with("https://s3.example", "").unwrap().record.worm.unwrap();
+        assert_eq!(worm.retention_days, 365);
+        assert!(with("http://127.0.0.1:9000", "path_style = true").is_ok());
+        for refused in [
+            with("http://s3.example", ""),
+            with("https://s3.example", "retention_days = 0"),
+            with("https://s3.example", "prefix = \"logs\""),
+        ] {
+            let refused = refused.unwrap_err();
+            assert!(
+                refused.place().unwrap().contains("record.worm"),
+                "{refused:?}"
+            );
+        }
+        assert!(with("https://s3.example", "secret = \"in the open\"").is_err());
     }
 
     #[test]

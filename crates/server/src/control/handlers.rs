@@ -2,7 +2,7 @@
 
 use super::answer::Failure;
 use crate::app::{App, broken};
-use crate::service::{cases, keys, leaves, status, waivers};
+use crate::service::{cases, exports, keys, leaves, status, subjects, waivers};
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
@@ -137,6 +137,14 @@ pub(super) async fn leaves(State(app): Shared, query: Asked<LeavesQuery>) -> Ans
 
 pub(super) async fn proof(State(app): Shared, index: Named<u64>) -> Result<String, Failure> {
     Ok(leaves::proof(&app, index?.0).await?)
+}
+
+pub(super) async fn erase(State(app): Shared, bytes: Sent) -> Answer<subjects::ShownErasure> {
+    Ok(Json(subjects::erase(&app, ACTOR, body(&bytes?)?).await?))
+}
+
+pub(super) async fn note_export(State(app): Shared, bytes: Sent) -> Answer<Value> {
+    Ok(Json(exports::note(&app, ACTOR, body(&bytes?)?).await?))
 }
 
 pub(super) async fn verdict(State(app): Shared) -> Answer<Value> {

@@ -54,6 +54,10 @@ pub enum Operation {
     Leaves,
     /// An inclusion proof.
     Proof,
+    /// Forget a subject.
+    Erase,
+    /// Put an export of the log on record.
+    NoteExport,
     /// The last verdict with its findings.
     Verdict,
     /// Metrics in the Prometheus text format.
@@ -183,6 +187,18 @@ pub const ROUTES: &[Route] = &[
         "An inclusion proof as text",
     ),
     row(
+        "POST",
+        "/v1/subjects/erase",
+        Operation::Erase,
+        "Destroy the key of what was kept for a subject",
+    ),
+    row(
+        "POST",
+        "/v1/exports",
+        Operation::NoteExport,
+        "Put an export of the log on record",
+    ),
+    row(
         "GET",
         "/v1/verdict",
         Operation::Verdict,
@@ -233,6 +249,8 @@ fn handler(operation: Operation) -> MethodRouter<Arc<App>> {
         Operation::WebhookKey => get(handlers::webhook_key),
         Operation::Leaves => get(handlers::leaves),
         Operation::Proof => get(handlers::proof),
+        Operation::Erase => post(handlers::erase),
+        Operation::NoteExport => post(handlers::note_export),
         Operation::Verdict => get(handlers::verdict),
         Operation::Metrics => get(handlers::metrics),
         Operation::OpenApi => get(handlers::description),

@@ -35,7 +35,7 @@ pub struct Page {
 }
 
 /// What the recorder answered in words keeps its words, and its code.
-fn told(error: RecordError) -> Explained {
+pub(super) fn told(error: RecordError) -> Explained {
     match error {
         RecordError::Remote(explained) => explained,
         other => Explained::of(&other),

@@ -4,9 +4,11 @@
 //! nothing takes effect that the log does not know.
 
 pub mod cases;
+pub mod exports;
 pub mod keys;
 pub mod leaves;
 pub mod status;
+pub mod subjects;
 pub mod waivers;
 
 /// Whether an error says that what was asked for does not exist.

@@ -10,7 +10,7 @@ use ringfence_crypto::note::NoteKey;
 use ringfence_record::RecordError;
 use ringfence_record::proof::{self, Proof, Proved};
 use ringfence_record::receipt::{self, ReceiptFile};
-use ringfence_record::verify::{Demands, VerifyReport, verify_dir, verify_public};
+use ringfence_record::verify::{Demands, VerifyReport, fsck_dir, verify_dir, verify_public};
 use ringfence_server::service::leaves::IndexedLeaf;
 use std::path::Path;
 
@@ -41,7 +41,7 @@ pub(super) fn verify(arguments: &VerifyArgs, own: &Path, format: Format) -> Outc
 
 /// `log fsck`.
 pub(super) fn fsck(own: &Path, format: Format) -> Outcome {
-    let report = verify_dir(own, &Demands::default()).map_err(|e| Explained::of(&e))?;
+    let report = fsck_dir(own).map_err(|e| Explained::of(&e))?;
     if !report.fsck {
         return Err(Explained::new(
             ErrorCode("cli/not-a-log"),
@@ -75,6 +75,13 @@ fn show(report: &VerifyReport, format: Format) -> Outcome {
             ""
         }
     );
+    if let Some(seen) = &report.payloads {
+        println!(
+            "sealed payloads: {} sound, {} erased, {} erased whose files are left, {} that no leaf \
+             names",
+            seen.sound, seen.erased, seen.left, seen.unrecorded
+        );
+    }
     if let Some(size) = report.since {
         println!("it extends the checkpoint kept elsewhere, of {size} leaves");
     }

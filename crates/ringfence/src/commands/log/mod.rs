@@ -2,7 +2,9 @@
 //! database: only the files.
 
 mod check;
+mod erase;
 mod web;
+mod worm;
 
 use crate::cli::LogCommand;
 use crate::control::{ask, ask_text, get};
@@ -33,6 +35,8 @@ pub(crate) fn run(command: LogCommand, state: &Path, format: Format) -> Outcome 
         LogCommand::Verify(arguments) => check::verify(&arguments, &own, format),
         LogCommand::Fsck => check::fsck(&own, format),
         LogCommand::Prove { index, out } => prove(state, index, out),
+        LogCommand::Worm { dir, follow } => worm::run(dir, follow, state, format),
+        LogCommand::Erase { subject, yes } => erase::run(subject, yes, state, format),
         LogCommand::Export { dir } => export(&own, &dir, format),
     }
 }
