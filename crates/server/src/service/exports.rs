@@ -34,7 +34,7 @@ pub struct Export {
 pub async fn note(app: &App, actor: &str, export: Export) -> Result<Value, Explained> {
     if export.vault.len() > VAULT_BYTES_MAX || export.report.is_some() == export.failure.is_some() {
         return Err(Explained::new(
-            ErrorCode("record/export-report"),
+            ErrorCode("run/control-body"),
             "an export ended well or it did not, and its vault has a name",
             "let `ringfence log worm` say what it did",
         ));

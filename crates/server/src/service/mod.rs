@@ -13,5 +13,9 @@ pub mod waivers;
 
 /// Whether an error says that what was asked for does not exist.
 pub(crate) fn is_missing(code: &str) -> bool {
-    code.ends_with("-not-found") || matches!(code, "respond/no-case" | "record/no-leaf")
+    code.ends_with("-not-found")
+        || matches!(
+            code,
+            "respond/no-case" | "record/no-leaf" | "record/no-subject"
+        )
 }

@@ -1,13 +1,24 @@
 //! The control API: every row of its table, and what is not in it.
 
 use crate::bench::{Bench, control, in_days};
-use ringfence_core::leaf::LeafAction;
+use ringfence_core::error::{ErrorCode, Explained};
+use ringfence_core::leaf::{LeafAction, Outcome};
+use ringfence_record::worm::Report;
 use ringfence_server::control::{BODY_BYTES_MAX, Operation, ROUTES, Route};
+use ringfence_server::service::exports::VAULT_BYTES_MAX;
 use serde_json::{Value, json};
 
 struct Known {
     key: String,
     case: String,
+}
+
+/// Whom the recorder keeps something for.
+const KEPT_FOR: &str = "alice@example.org";
+
+/// An export that ended well.
+fn export(vault: &str) -> String {
+    json!({"vault": vault, "report": Report::default()}).to_string()
 }
 
 /// A request that the row must answer with 200.
@@ -22,6 +33,8 @@ fn good(route: &Route, known: &Known) -> (String, String) {
         Operation::Waive => {
             json!({"rule": "admit/other", "until": in_days(1), "reason": "known"}).to_string()
         }
+        Operation::Erase => json!({"subject": KEPT_FOR}).to_string(),
+        Operation::NoteExport => export("v"),
         _ => String::new(),
     };
     (path, body)
@@ -41,6 +54,8 @@ fn promised(operation: Operation) -> Option<&'static str> {
         Operation::Leaves => Some("root"),
         Operation::Verdict => Some("findings"),
         Operation::OpenApi => Some("openapi"),
+        Operation::Erase => Some("pseudonym"),
+        Operation::NoteExport => Some("index"),
         _ => None,
     }
 }
@@ -59,6 +74,7 @@ async fn every_row_answers_as_it_is_described() {
     let bench = Bench::new();
     with_a_case(&bench);
     let app = bench.running().await.app;
+    app.recorder.keep(KEPT_FOR, b"hers").await.unwrap();
     let made = control(&app, "POST", "/v1/keys", "{\"name\":\"a\"}")
         .await
         .json();
@@ -152,6 +168,57 @@ async fn what_does_not_exist_is_404() {
         assert_eq!(reply.status, 404, "{path}: {}", reply.body);
         reply.error();
     }
+}
+
+#[tokio::test]
+async fn a_person_is_erased_once_and_named_in_no_leaf() {
+    let bench = Bench::new();
+    let app = bench.running().await.app;
+    let kept = app.recorder.keep(KEPT_FOR, b"hers").await.unwrap();
+    let body = json!({"subject": KEPT_FOR}).to_string();
+    let erase = async || control(&app, "POST", "/v1/subjects/erase", &body).await;
+    assert!(app.recorder.kept(kept.digest).await.is_ok());
+    let erased = erase().await.json();
+    assert_eq!(erased["pseudonym"], kept.subject.to_string());
+    assert!(app.recorder.kept(kept.digest).await.is_err());
+    let again = erase().await;
+    assert_eq!(
+        (again.status, again.error().as_str()),
+        (404, "record/no-subject")
+    );
+    let leaves = bench.leaves_of(LeafAction::SubjectErase).await;
+    assert_eq!(leaves.len(), 1);
+    assert_eq!(leaves[0].project, app.project);
+    assert!(!format!("{leaves:?}").contains("alice"));
+}
+
+#[tokio::test]
+async fn an_export_is_on_record_and_one_that_failed_says_why() {
+    let bench = Bench::new();
+    let app = bench.running().await.app;
+    let note = async |body: &str| control(&app, "POST", "/v1/exports", body).await;
+    let why = Explained::new(ErrorCode("record/test"), "not locked", "look");
+    let failed = json!({"vault": "v", "failure": why, "finding": true}).to_string();
+    assert_eq!(note(&failed).await.status, 200);
+    assert_eq!(
+        note(&export(&"v".repeat(VAULT_BYTES_MAX))).await.status,
+        200
+    );
+    let leaves = bench.leaves_of(LeafAction::LogExport).await;
+    assert_eq!(
+        leaves.iter().map(|l| l.outcome).collect::<Vec<_>>(),
+        [Outcome::Failed, Outcome::Ok]
+    );
+    assert_eq!(leaves[0].detail["error"], "record/test".into());
+    let both = json!({"vault": "v", "report": Report::default(), "failure": why}).to_string();
+    for refused in [
+        export(&"v".repeat(VAULT_BYTES_MAX + 1)),
+        json!({"vault": "v"}).to_string(),
+        both,
+    ] {
+        assert_eq!(note(&refused).await.error(), "run/control-body");
+    }
+    assert_eq!(bench.leaves_of(LeafAction::LogExport).await.len(), 2);
 }
 
 #[tokio::test]
