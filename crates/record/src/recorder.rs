@@ -58,6 +58,8 @@ impl Recorder {
         let keys = Keys::open(&directory.join("keys"), log_exists, &*entropy)?;
         private_directory(&logs)?;
         sync_directory(directory).map_err(|e| RecordError::io("force to disk", "record", e))?;
+        // Before the log takes space in advance: the first table of subjects is a few octets.
+        let blobs = open_blobs(directory, &entropy)?;
         let disk = RealDisk::writable(logs);
         let options = LogOptions::default();
         let (log, recovery) = Log::open(
@@ -70,7 +72,7 @@ impl Recorder {
             log,
             disk,
             secrets: keys.secrets,
-            blobs: open_blobs(directory, &entropy)?,
+            blobs,
             clock,
             entropy,
             recovery,
