@@ -22,7 +22,7 @@ pub struct RecordConfig {
     pub strict: bool,
     /// Where copies go that cannot be taken back. Done by `ringfence log worm`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub worm: Option<WormConfig>,
+    pub worm: Option<Box<WormConfig>>,
 }
 
 /// One witness.
