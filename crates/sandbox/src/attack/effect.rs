@@ -104,6 +104,11 @@ pub(super) struct Scene<'a> {
     pub facts: &'a super::Facts,
 }
 
+/// Whether a signal stopped a process.
+pub(super) fn stopped(pid: i32) -> bool {
+    stat(pid, 2).is_some_and(|state| state == "T")
+}
+
 impl Effect {
     /// Whether the kernel lets it come true a moment after the call has returned: a signal is acted
     /// on when its receiver runs.
@@ -134,7 +139,7 @@ impl Effect {
             // A tenth is allowed and measured over less than half a second, so a quarter is beyond.
             Self::Processor => scene.made && scene.cpu_us > scene.took_us / 4,
             Self::Survivor => !scene.programs.is_empty(),
-            Self::InitStopped => stat(scene.init, 2).is_some_and(|state| state == "T"),
+            Self::InitStopped => stopped(scene.init),
             Self::InitLimited(limit) => {
                 limit_of(scene.init, "Max open files") == Some(limit.to_string())
             }
