@@ -282,18 +282,7 @@ impl Suite<'_> {
         let began = Instant::now();
         let streams = [stdin.as_fd(), stdout.as_fd(), stdout.as_fd()];
         if let Err(error) = started.init.exec_with(request, streams) {
-            // The program may stop its init before that says that it started it.
-            let quicker = matches!(attack.effect, Effect::InitStopped) && effect::stopped(init);
-            return if quicker {
-                Ok(Attempt {
-                    seen: true,
-                    ran: true,
-                    answer: "made".to_owned(),
-                    event: None,
-                })
-            } else {
-                Err(error)
-            };
+            return without_answer(attack, init, error);
         }
         drop(stdout);
         let heard = listen(
@@ -339,6 +328,23 @@ impl Suite<'_> {
             event: event(&heard, before, stats),
         })
     }
+}
+
+/// A program may stop its init before that says that it started it.
+fn without_answer(
+    attack: &Attack,
+    init: i32,
+    error: SandboxError,
+) -> Result<Attempt, SandboxError> {
+    if !matches!(attack.effect, Effect::InitStopped) || !effect::stopped(init) {
+        return Err(error);
+    }
+    Ok(Attempt {
+        seen: true,
+        ran: true,
+        answer: "made".to_owned(),
+        event: None,
+    })
 }
 
 /// With and without walls: what it shows.
