@@ -465,6 +465,9 @@ pub(crate) enum LogCommand {
     Export {
         /// Where to; a new or empty folder
         dir: PathBuf,
+        /// Make each file immutable, so that not even its owner changes it (ext4, xfs, btrfs; root)
+        #[arg(long)]
+        immutable: bool,
     },
 }
 

@@ -25,6 +25,7 @@ pub mod output;
 pub mod sealed;
 pub mod selftest;
 pub mod service;
+pub mod space;
 pub mod startup;
 pub mod tasks;
 pub mod text;

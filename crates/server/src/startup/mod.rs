@@ -11,7 +11,7 @@ mod verdict;
 use crate::app::App;
 use crate::hosted::{self, Services};
 use crate::instances::Recipe;
-use crate::{incidents, witnesses};
+use crate::{incidents, space, witnesses};
 use ringfence_admit::ScanReport;
 use ringfence_core::error::Explained;
 use ringfence_core::isolation::Strictness;
@@ -171,6 +171,7 @@ async fn begin(
     }
     incidents::keep_watch(app);
     witnesses::keep_asking(app, witnesses);
+    space::keep_looking(app);
     let token = app.door.issue(app.entropy.as_ref())?;
     Ok(Started::Running(Box::new(Running {
         app: Arc::clone(app),

@@ -197,6 +197,36 @@ impl Drop for SmallDisk {
     }
 }
 
+#[test]
+fn an_immutable_copy_can_be_neither_changed_nor_removed_until_the_flag_is_gone() {
+    let host = Host::up("");
+    host.run(&["down"]).ok();
+    let aside = tempfile::tempdir().unwrap();
+    let [kept, plain] = ["kept", "plain"].map(|n| aside.path().join(n));
+    let export = ["--json", "log", "export"];
+    let done = host
+        .run(&[&export[..], &[kept.to_str().unwrap(), "--immutable"]].concat())
+        .ok();
+    host.run(&[&export[..], &[plain.to_str().unwrap()]].concat())
+        .ok();
+    let checkpoint = kept.join("checkpoint");
+    let (write, remove) = (fs::write(&checkpoint, b"x"), fs::remove_file(&checkpoint));
+    let verified = verify(&kept);
+    let ended = Command::new("chattr")
+        .arg("-R")
+        .arg("-i")
+        .arg(&kept)
+        .status()
+        .unwrap();
+    assert!(done.json()["immutable"].as_u64().unwrap() >= 4, "{done:?}");
+    assert!(write.is_err() && remove.is_err(), "{write:?} {remove:?}");
+    assert_eq!(verified.code, Some(0), "{verified:?}");
+    assert!(ended.success());
+    // The same two acts succeed on a copy without the flag.
+    fs::write(plain.join("checkpoint"), b"x").unwrap();
+    fs::remove_file(plain.join("checkpoint")).unwrap();
+}
+
 /// A web server that knows nothing of logs, on loopback; it ends with the test.
 struct Web(std::process::Child, u16);
 

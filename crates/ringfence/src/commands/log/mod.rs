@@ -3,6 +3,7 @@
 
 mod check;
 mod erase;
+mod export;
 mod web;
 mod worm;
 
@@ -13,7 +14,7 @@ use crate::render::{self, Format};
 use crate::{Outcome, PASS};
 use ringfence_core::error::{ErrorCode, Explained};
 use ringfence_core::leaf::Leaf;
-use ringfence_record::verify::{export_dir, vkeys_of};
+use ringfence_record::verify::vkeys_of;
 use ringfence_server::service::leaves::{IndexedLeaf, Page};
 use serde_json::json;
 use std::io::Write as _;
@@ -37,7 +38,7 @@ pub(crate) fn run(command: LogCommand, state: &Path, format: Format) -> Outcome 
         LogCommand::Prove { index, out } => prove(state, index, out),
         LogCommand::Worm { dir, follow } => worm::run(dir, follow, state, format),
         LogCommand::Erase { subject, yes } => erase::run(subject, yes, state, format),
-        LogCommand::Export { dir } => export(&own, &dir, format),
+        LogCommand::Export { dir, immutable } => export::run(&own, &dir, immutable, format),
     }
 }
 
@@ -135,38 +136,6 @@ fn prove(state: &Path, index: u64, out: Option<PathBuf>) -> Outcome {
             .because(e)
         })?,
         None => print!("{proof}"),
-    }
-    Ok(PASS)
-}
-
-fn export(own: &Path, to: &Path, format: Format) -> Outcome {
-    let occupied = std::fs::read_dir(to).is_ok_and(|mut entries| entries.next().is_some());
-    if occupied {
-        return Err(Explained::new(
-            ErrorCode("cli/output"),
-            format!("{} is not empty", to.display()),
-            "name a new or empty folder",
-        ));
-    }
-    std::fs::create_dir_all(to).map_err(|e| {
-        Explained::new(
-            ErrorCode("cli/output"),
-            format!("{} cannot be made", to.display()),
-            "name another folder",
-        )
-        .because(e)
-    })?;
-    let exported = export_dir(own, to).map_err(|e| Explained::of(&e))?;
-    if format == Format::Json {
-        let (size, files, octets) = (exported.size, exported.files, exported.octets);
-        render::json(&json!({"size": size, "files": files, "octets": octets}))?;
-    } else {
-        let to = to.display();
-        println!(
-            "{} leaves in {} files, {} octets, copied to {to}",
-            exported.size, exported.files, exported.octets
-        );
-        println!("verify it anywhere: ringfence log verify {to} --vkey KEY --vkey KEY");
     }
     Ok(PASS)
 }
