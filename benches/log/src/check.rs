@@ -14,6 +14,9 @@ use std::time::Instant;
 /// Octets of a leaf: a request summary.
 const LEAF_BYTES: usize = 300;
 
+/// Leaves between two retirements.
+const RETIRED_LEAVES: u64 = 100_000;
+
 fn resident_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
@@ -39,17 +42,21 @@ pub(crate) fn print(folder: &Path, entries: u64) -> Outcome {
         .map(|n| Operation::Append(leaf(n, LEAF_BYTES)))
         .collect();
     let start = Instant::now();
-    let mut next_report = entries / 10;
+    let (mut next_report, mut next_retirement) = (entries / 10, RETIRED_LEAVES);
     while log.state().size < entries {
         for done in log.commit(group.clone())? {
             done?;
         }
-        if log.state().size >= next_report {
+        if log.state().size >= next_retirement {
+            // As the recorder does every second.
             log.checkpoint()?;
             while let Some(retirement) = log.retirement() {
                 retirement.force(&*disk)?;
                 log.retired(retirement)?;
             }
+            next_retirement += RETIRED_LEAVES;
+        }
+        if log.state().size >= next_report {
             println!(
                 "  {} leaves after {:.0} s, {} KiB resident",
                 log.state().size,

@@ -56,6 +56,9 @@ pub enum RecordError {
     /// The key is not that of the log.
     #[error("the log in this directory was signed by another key")]
     KeyMismatch,
+    /// A log of a format that no release ever wrote.
+    #[error("the log in {0} is of format 0, which only unreleased versions wrote")]
+    OldFormat(String),
     /// Another process holds the log.
     #[error("another process holds the log in {0}")]
     Busy(String),
@@ -203,6 +206,7 @@ impl Explain for RecordError {
             Self::KeyMalformed(_) => "record/key-damaged",
             Self::KeyExposed { .. } => "record/key-exposed",
             Self::KeyMismatch => "record/key-mismatch",
+            Self::OldFormat(_) => "record/old-format",
             Self::Busy(_) => "record/busy",
             Self::Leaf(_) => "record/leaf-refused",
             Self::SequenceUnknown(_) => "record/sequence-unknown",
@@ -254,6 +258,9 @@ impl Explain for RecordError {
             }
             Self::KeyExposed { .. } => {
                 "chmod 600 the file, and consider the key known to who could read it"
+            }
+            Self::OldFormat(_) => {
+                "keep it elsewhere, away from the state directory (mv); a new log begins with the next start"
             }
             Self::Busy(_) => "stop the other process, or let this command talk to it",
             Self::Leaf(_) => "shorten the leaf's details; larger payloads belong outside the log",

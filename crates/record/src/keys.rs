@@ -21,13 +21,13 @@ use std::path::Path;
 /// LIMIT: octets of a key file.
 const KEY_FILE_BYTES_MAX: u64 = 4096;
 const LOG_KEYS: [(Algorithm, (&str, &str)); 2] = [
-    (Algorithm::Ed25519, ("log.key", "ringfence-log-key/v1")),
+    (Algorithm::Ed25519, ("log.key", "ringfence-log-key/v0")),
     (
         Algorithm::MlDsa44,
-        ("log-ml-dsa.key", "ringfence-log-ml-dsa-key/v1"),
+        ("log-ml-dsa.key", "ringfence-log-ml-dsa-key/v0"),
     ),
 ];
-const SECRETS_KEY: (&str, &str) = ("secrets.key", "ringfence-secrets-key/v1");
+const SECRETS_KEY: (&str, &str) = ("secrets.key", "ringfence-secrets-key/v0");
 
 /// All keys.
 pub(crate) struct Keys {

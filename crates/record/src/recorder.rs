@@ -32,6 +32,9 @@ const SUBJECT_FOLDER: &str = "subjects";
 /// Who ends an erasure that was interrupted.
 const ACTOR: &str = "recorder";
 
+/// What a log of format 0 had, which no release ever wrote.
+const OLD_FILES: [&str; 2] = ["hashes.rfh", "wal-00000000.rfw"];
+
 /// The log, its keys and the lock that keeps others away.
 pub struct Recorder {
     log: Log,
@@ -54,6 +57,9 @@ impl Recorder {
         private_directory(directory)?;
         let lock = lock(directory)?;
         let logs = directory.join("log");
+        if OLD_FILES.iter().any(|name| logs.join(name).exists()) {
+            return Err(RecordError::OldFormat(logs.display().to_string()));
+        }
         let log_exists = logs.join("vkey").exists() || logs.join("state").exists();
         let keys = Keys::open(&directory.join("keys"), log_exists, &*entropy)?;
         private_directory(&logs)?;

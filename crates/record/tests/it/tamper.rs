@@ -480,6 +480,21 @@ fn a_new_leaf_is_proved_at_once_under_a_new_checkpoint() {
 }
 
 #[test]
+fn a_log_of_the_unreleased_format_is_refused_by_name_and_left_as_it_is() {
+    for name in ["hashes.rfh", "wal-00000000.rfw"] {
+        let dir = tempfile::tempdir().unwrap();
+        let old = dir.path().join("log").join(name);
+        fs::create_dir(dir.path().join("log")).unwrap();
+        fs::write(&old, b"before").unwrap();
+        let error = recorder(dir.path()).err().unwrap();
+        assert_eq!(error.code().0, "record/old-format");
+        assert_eq!(fs::read(&old).unwrap(), b"before");
+        fs::remove_file(&old).unwrap();
+        assert!(recorder(dir.path()).is_ok());
+    }
+}
+
+#[test]
 fn one_process_at_a_time_holds_the_log() {
     let dir = made(0);
     let first = recorder(dir.path()).unwrap();
