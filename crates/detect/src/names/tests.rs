@@ -6,7 +6,12 @@ fn found(text: &str) -> Vec<(Label, &str)> {
     let mut hits = Vec::new();
     Names::new().expect("model").scan(text, &mut hits);
     hits.into_iter()
-        .map(|h| (h.label, text.get(h.span).unwrap_or_default()))
+        .map(|h| {
+            (
+                h.label,
+                text.get(h.span).expect("whole characters of the text"),
+            )
+        })
         .collect()
 }
 
@@ -81,6 +86,10 @@ fn hostile_text_is_read_without_harm() {
         ".",
         "\u{ff21}",
     ] {
-        found(&unit.repeat(20_000));
+        let text = unit.repeat(20_000);
+        let all = found(&text);
+        let octets: usize = all.iter().map(|(_, value)| value.len()).sum();
+        assert!(octets <= text.len(), "{unit:?}: hits overlap");
+        assert!(all.iter().all(|(_, value)| !value.is_empty()), "{unit:?}");
     }
 }
