@@ -4,8 +4,8 @@
 //! link is one when its query, path or host name carries a long opaque value: previews of chat
 //! programs fetch links too.
 
-use crate::lexer::{End, Found, Lexer, Next, floor_boundary, glued_before};
-use crate::pii::url::{Read, URL_BYTES_MAX, next_sign, read, tail};
+use crate::lexer::{End, Found, Lexer, Next, floor_boundary};
+use crate::pii::url::{Read, URL_BYTES_MAX, next_where};
 use ringfence_core::detection::{Bound, Detector, Hit, Label};
 use ringfence_core::ids::RuleId;
 
@@ -108,28 +108,14 @@ impl Lexer for Exfiltration {
     }
 
     fn next(&self, text: &str, from: usize, end: End) -> Next {
-        let mut at = from;
-        while let Some((sign, scheme)) = next_sign(text, at) {
-            let read = read(text, from, sign, scheme);
-            at = sign + 3;
-            if scheme && (read.start == sign || glued_before(text, read.start)) {
-                continue;
-            }
-            if read.open && end == End::Open {
-                return Next::ClearTo(read.start);
-            }
-            if let Some(rule) = self.judge(text, &read) {
-                return Next::Hit(Found {
-                    rule: RuleId::of(rule),
-                    label: Label::ExfiltrationUrl,
-                    span: read.start..read.stop,
-                    score: 900,
-                });
-            }
-        }
-        Next::ClearTo(match end {
-            End::Closed => text.len(),
-            End::Open => tail(text, at.min(text.len()).max(from)),
+        next_where(text, from, end, &|read, _, _| {
+            let rule = self.judge(text, read)?;
+            Some(Found {
+                rule: RuleId::of(rule),
+                label: Label::ExfiltrationUrl,
+                span: read.start..read.stop,
+                score: 900,
+            })
         })
     }
 }

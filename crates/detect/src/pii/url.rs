@@ -45,7 +45,7 @@ pub(crate) struct Read {
 }
 
 /// Reads the address around `://` at `sign`, or around `www.` when there is no scheme.
-pub(crate) fn read(text: &str, from: usize, sign: usize, scheme: bool) -> Read {
+fn read(text: &str, from: usize, sign: usize, scheme: bool) -> Read {
     let bytes = text.as_bytes();
     let letters = if scheme {
         bytes
@@ -97,7 +97,7 @@ fn credential(text: &str, read: &Read) -> Option<Range<usize>> {
 pub struct Urls;
 
 /// The next `://`, or `www.` at the start of a word.
-pub(crate) fn next_sign(text: &str, from: usize) -> Option<(usize, bool)> {
+fn next_sign(text: &str, from: usize) -> Option<(usize, bool)> {
     let mut at = from;
     while let Some(i) = text
         .as_bytes()
@@ -121,7 +121,7 @@ pub(crate) fn next_sign(text: &str, from: usize) -> Option<(usize, bool)> {
 }
 
 /// Bytes at the end that may become a scheme or `www.`.
-pub(crate) fn tail(text: &str, from: usize) -> usize {
+fn tail(text: &str, from: usize) -> usize {
     let bytes = text.as_bytes().get(from..).unwrap_or_default();
     let length = bytes
         .iter()
@@ -132,42 +132,56 @@ pub(crate) fn tail(text: &str, from: usize) -> usize {
     text.len() - length
 }
 
+/// Reads one address after another until `judge` makes a hit of one, and says how far the text is
+/// clear otherwise.
+pub(crate) fn next_where(
+    text: &str,
+    from: usize,
+    end: End,
+    judge: &dyn Fn(&Read, usize, bool) -> Option<Found>,
+) -> Next {
+    let mut at = from;
+    while let Some((sign, scheme)) = next_sign(text, at) {
+        let read = read(text, from, sign, scheme);
+        at = sign + 3;
+        if scheme && (read.start == sign || glued_before(text, read.start)) {
+            continue;
+        }
+        if read.open && end == End::Open {
+            return Next::ClearTo(read.start);
+        }
+        if let Some(found) = judge(&read, sign, scheme) {
+            return Next::Hit(found);
+        }
+    }
+    Next::ClearTo(match end {
+        End::Closed => text.len(),
+        End::Open => tail(text, at.min(text.len()).max(from)),
+    })
+}
+
 impl Lexer for Urls {
     fn left_context(&self) -> usize {
         SCHEME_BYTES_MAX
     }
 
     fn next(&self, text: &str, from: usize, end: End) -> Next {
-        let mut at = from;
-        while let Some((sign, scheme)) = next_sign(text, at) {
-            let read = read(text, from, sign, scheme);
-            at = sign + 3;
-            if scheme && (read.start == sign || glued_before(text, read.start)) {
-                continue;
-            }
-            if read.open && end == End::Open {
-                return Next::ClearTo(read.start);
-            }
+        next_where(text, from, end, &|read, sign, scheme| {
             let name = text.get(read.start..sign).unwrap_or_default();
             let web = !scheme || WEB.iter().any(|w| name.eq_ignore_ascii_case(w));
             let hosted = char_at(text, read.authority).is_some_and(char::is_alphanumeric);
-            let (label, rule, span) = match credential(text, &read) {
+            let (label, rule, span) = match credential(text, read) {
                 Some(span) => (Label::UrlCredential, "pii/url-credential", span),
                 None => (Label::Url, "pii/url", read.start..read.stop),
             };
             let long_enough = read.stop >= read.authority + 4;
-            if label == Label::UrlCredential || (web && hosted && long_enough) {
-                return Next::Hit(Found {
-                    rule: RuleId::of(rule),
-                    label,
-                    span,
-                    score: 900,
-                });
-            }
-        }
-        Next::ClearTo(match end {
-            End::Closed => text.len(),
-            End::Open => tail(text, at.min(text.len()).max(from)),
+            let is_one = label == Label::UrlCredential || (web && hosted && long_enough);
+            is_one.then(|| Found {
+                rule: RuleId::of(rule),
+                label,
+                span,
+                score: 900,
+            })
         })
     }
 }
