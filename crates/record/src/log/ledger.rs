@@ -191,22 +191,33 @@ impl Ledger {
         (at < block.numbers.len()).then_some((block, at))
     }
 
+    /// What filling a number would do; `None` when it is not known.
+    pub(crate) fn peek(&self, sequence: u64) -> Option<Settlement> {
+        let (first, block) = self.blocks.range(..=sequence).next_back()?;
+        let at = usize::try_from(sequence - first).ok()?;
+        Some(match block.numbers.get(at)? {
+            Number::Open => Settlement::Filled,
+            Number::Late => Settlement::Late,
+            Number::Done => Settlement::Repeated,
+        })
+    }
+
     /// Fills a number; `None` when it is not known.
     pub(crate) fn settle(&mut self, sequence: u64) -> Option<Settlement> {
-        let (block, at) = self.locate(sequence)?;
-        let before = *block.numbers.get(at)?;
-        if before == Number::Done {
-            return Some(Settlement::Repeated);
+        let settlement = self.peek(sequence)?;
+        if settlement == Settlement::Repeated {
+            return Some(settlement);
         }
+        let (block, at) = self.locate(sequence)?;
         if let Some(number) = Arc::make_mut(&mut block.numbers).get_mut(at) {
             *number = Number::Done;
         }
-        if before == Number::Open {
+        if settlement == Settlement::Filled {
             block.open -= 1;
-            return Some(Settlement::Filled);
+        } else {
+            self.unaccounted -= 1;
         }
-        self.unaccounted -= 1;
-        Some(Settlement::Late)
+        Some(settlement)
     }
 
     /// All of it, for the head of a segment: what came before is then not needed to go on.

@@ -63,8 +63,7 @@ impl Log {
     }
 
     fn stage_settle(&self, sequence: u64, leaf: Leaf, staged: &mut Staged) -> Pending {
-        let mut ledger = staged.ledger.clone();
-        let late = match ledger.settle(sequence) {
+        let late = match staged.ledger.peek(sequence) {
             None => return Pending::Refused(RecordError::SequenceUnknown(sequence)),
             Some(Settlement::Repeated) => return Pending::Done(Done::Nothing),
             Some(Settlement::Late) => true,
@@ -72,7 +71,7 @@ impl Log {
         };
         match numbered(leaf, sequence, late) {
             Ok(bytes) => {
-                staged.ledger = ledger;
+                staged.ledger.settle(sequence);
                 staged.push(&Record::Settled {
                     sequence,
                     leaf: &bytes,
