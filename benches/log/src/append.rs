@@ -12,7 +12,7 @@ use ringfence_record::role::{RecorderOptions, run};
 use ringfence_record::{Recorder, RecorderClient};
 use ringfence_sys::clock::SystemClock;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -81,8 +81,8 @@ fn in_process(folder: &Path) -> Outcome<f64> {
     Ok(f64::from(count) / start.elapsed().as_secs_f64())
 }
 
-/// The recorder's own loop in a thread, and as many callers as may ask at once, over its socket.
-fn through_the_socket(folder: &Path) -> Outcome {
+/// Starts the recorder's own loop in a thread, which ends with this process, and says its socket.
+pub(crate) fn serve(folder: &Path) -> Outcome<PathBuf> {
     std::fs::create_dir_all(folder)?;
     let socket = folder.join("recorder.sock");
     let options = RecorderOptions {
@@ -92,11 +92,16 @@ fn through_the_socket(folder: &Path) -> Outcome {
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
     };
-    // It ends with this process: what it runs on is a thread of its own.
     std::thread::spawn(move || run(options));
     while !socket.exists() {
         std::thread::yield_now();
     }
+    Ok(socket)
+}
+
+/// As many callers as may ask at once.
+fn through_the_socket(folder: &Path) -> Outcome {
+    let socket = serve(folder)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

@@ -1,16 +1,11 @@
 //! What a slot costs the one who takes and fills it: processor time of the calling thread.
 
 use crate::Outcome;
-use crate::append::{LEAF_BYTES, leaf};
-use ringfence_crypto::random::SystemEntropy;
+use crate::append::{LEAF_BYTES, leaf, serve};
 use ringfence_record::RecorderClient;
 use ringfence_record::client::OFFERS_MAX;
-use ringfence_record::role::{RecorderOptions, run};
-use ringfence_sys::clock::SystemClock;
 use rustix::time::{ClockId, clock_gettime};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::sync::Arc;
 use tokio::task::JoinSet;
 
 /// Rounds of as many slots as may be open at once.
@@ -22,19 +17,7 @@ fn thread_ns() -> i64 {
 }
 
 pub(crate) fn print(folder: &Path) -> Outcome {
-    std::fs::create_dir_all(folder)?;
-    let socket = folder.join("recorder.sock");
-    let options = RecorderOptions {
-        socket_path: socket.clone(),
-        dir: folder.join("record"),
-        allowed_uids: vec![std::fs::metadata(folder)?.uid()],
-        clock: Arc::new(SystemClock),
-        entropy: Arc::new(SystemEntropy),
-    };
-    std::thread::spawn(move || run(options));
-    while !socket.exists() {
-        std::thread::yield_now();
-    }
+    let socket = serve(folder)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
