@@ -56,8 +56,10 @@ impl Log {
     }
 }
 
+/// Whether space is held back: a power cut can leave the file's name without its space.
 fn held(disk: &dyn Disk) -> bool {
-    disk.open(RESERVE_FILE, false).is_ok()
+    let length = disk.open(RESERVE_FILE, false).and_then(|f| f.length());
+    length.is_ok_and(|length| length > 0)
 }
 
 fn hold(disk: &dyn Disk, octets: u64) -> bool {

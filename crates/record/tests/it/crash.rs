@@ -11,7 +11,7 @@ use ringfence_crypto::note::Note;
 use ringfence_record::RecordError;
 use ringfence_record::log::disk::Disk;
 use ringfence_record::log::ledger::{Gap, GapReason};
-use ringfence_record::log::{Done, Log, LogOptions, Operation, Recovery};
+use ringfence_record::log::{Done, Log, LogOptions, Operation, Recovery, Space};
 use ringfence_record::verify::{Demands, verify_disk};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -307,6 +307,16 @@ fn a_full_disk_refuses_and_the_log_goes_on_when_there_is_space() {
     let objects: Vec<String> = everything(&log).into_values().map(|l| l.object).collect();
     let expected: Vec<String> = (0..=told).map(|n| format!("request:{n}")).collect();
     assert_eq!(objects, expected, "nothing of the refused appends is left");
+}
+
+#[test]
+fn a_reserve_whose_space_was_lost_is_taken_again() {
+    let disk = SimDisk::new(2);
+    drop(disk.open("reserve", true).unwrap());
+    let (log, _) = open(&disk).unwrap();
+    let length = disk.open("reserve", false).unwrap().length().unwrap();
+    assert_eq!(length, OPTIONS.reserve_bytes);
+    assert_eq!(log.state().space, Space::Ample);
 }
 
 #[test]
